@@ -1,0 +1,63 @@
+// The table of commands: what `holdfast` and `wal-g` can do. Each is loaded only when it is asked for, so that start-up stays short.
+
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+
+/** What a command gets from the process; nothing below reads `process` by itself. */
+export interface CommandContext {
+  /** The name the program was called by. */
+  readonly program: "holdfast" | "wal-g";
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly clock: Clock;
+  /** Writes to standard error. */
+  readonly log: Log;
+  /** Text for standard output; a line needs its own newline. */
+  readonly print: (text: string) => void;
+  /** Standard output takes a progress bar. */
+  readonly isTerminal: boolean;
+  /** Aborts at the first SIGINT or SIGTERM. */
+  readonly signal: AbortSignal;
+}
+
+export interface Command {
+  /** One or two words: `status`, `wal-verify`. */
+  readonly name: string;
+  /** One line, no full stop. */
+  readonly summary: string;
+  /** The arguments after the name. */
+  readonly usage: string;
+  readonly examples: readonly string[];
+  /** Where the command is offered. */
+  readonly programs: readonly CommandContext["program"][];
+  /** Not shown in help. */
+  readonly hidden?: boolean;
+  /** Resolves to the exit status; AppErrors become their own status and are printed with their hint. */
+  run(args: readonly string[], context: CommandContext): Promise<number>;
+}
+
+/** Commands of the supervisor and of the running node. */
+const NODE_COMMANDS: readonly Command[] = [
+  {
+    name: "supervise",
+    summary: "run the node: boot, Postgres, HAProxy, streaming, backups (the image's main process)",
+    usage: "[-c name=value]…",
+    examples: ["holdfast supervise", "holdfast supervise -c work_mem=16MB"],
+    programs: ["holdfast"],
+    run: async (args, context) => (await import("./supervise-command.ts")).runSupervise(args, context),
+  },
+  {
+    name: "status",
+    summary: "one screen of truth about the running node",
+    usage: "[--json]",
+    examples: ["holdfast status", "holdfast status --json"],
+    programs: ["holdfast"],
+    run: async (args, context) => (await import("./status-command.ts")).runStatus(args, context),
+  },
+];
+
+export const COMMANDS: readonly Command[] = [...NODE_COMMANDS];
+
+/** The command `name` of `program`, or null. */
+export function findCommand(program: CommandContext["program"], name: string): Command | null {
+  return COMMANDS.find((command) => command.name === name && command.programs.includes(program)) ?? null;
+}
