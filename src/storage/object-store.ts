@@ -8,6 +8,8 @@ export interface ObjectInfo {
   readonly bytes: number;
   /** Milliseconds since 1970, by the store's clock. */
   readonly modifiedMs: number;
+  /** The same in nanoseconds, from a store that knows it that finely (a folder): WAL-G prints and orders by them. */
+  readonly modifiedNs?: bigint;
   /** Opaque; equal tags mean equal content. For `replace`. */
   readonly etag: string;
 }
