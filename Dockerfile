@@ -11,8 +11,10 @@ RUN set -eu; \
     apt-get update; \
     apt-get install -y --no-install-recommends postgresql-common ca-certificates; \
     sed -ri 's/^#?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf; \
+    extensions=; for name in pgvector postgis-3 cron; do \
+      if apt-cache show "postgresql-${PG_MAJOR}-$name" > /dev/null 2>&1; then extensions="$extensions postgresql-${PG_MAJOR}-$name"; fi; \
+    done; \
     apt-get install -y --no-install-recommends \
-      postgresql-${PG_MAJOR} postgresql-${PG_MAJOR}-repmgr postgresql-${PG_MAJOR}-pgvector \
-      postgresql-${PG_MAJOR}-postgis-3 postgresql-${PG_MAJOR}-cron \
+      postgresql-${PG_MAJOR} postgresql-${PG_MAJOR}-repmgr $extensions \
       haproxy tini netcat-openbsd libnss-wrapper zstd xz-utils locales; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*.log /var/log/apt
