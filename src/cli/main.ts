@@ -37,7 +37,7 @@ function contextOf(program: CommandContext["program"], log: Log, signal: AbortSi
     clock: systemClock,
     log,
     print: (text) => void process.stdout.write(text),
-    isTerminal: process.stdout.isTTY === true,
+    isTerminal: Boolean(process.stdout.isTTY),
     signal,
   };
 }
