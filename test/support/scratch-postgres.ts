@@ -188,8 +188,10 @@ export class ScratchPostgres implements AsyncDisposable {
   /** Runs SQL with psql (`-qAt`), returns what it printed without the last newline. Throws on an SQL error. */
   async psql(sql: string, { database = "postgres" }: { database?: string } = {}): Promise<string> {
     const { stdout } = await this.run("psql", [
-      ...["-X", "-qAt", "-v", "ON_ERROR_STOP=1", "-h", this.root, "-p", String(this.port)],
-      ...["-U", "postgres", "-d", database, "-c", sql],
+      "-XqAt",
+      "--set=ON_ERROR_STOP=1",
+      `--dbname=${database}`,
+      `--command=${sql}`,
     ]);
     return stdout.replace(/\n$/, "");
   }
@@ -239,8 +241,15 @@ export async function scratchPostgres(options: ScratchOptions = {}): Promise<Scr
     if (options.dataDirectory === undefined) {
       const segment = options.segmentMb === undefined ? [] : [`--wal-segsize=${options.segmentMb}`];
       await server.run("initdb", [
-        ...["-D", dataDirectory, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"],
-        ...["-N", "--data-checksums", ...segment, ...(options.initdbArgs ?? [])],
+        `--pgdata=${dataDirectory}`,
+        "--username=postgres",
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
+        "--no-sync",
+        "--data-checksums",
+        ...segment,
+        ...(options.initdbArgs ?? []),
       ]);
     }
     await server.configure([
