@@ -1,0 +1,202 @@
+// Bounded readers and writers over Uint8Array, and small helpers for byte streams.
+
+/** Thrown when a reader is asked for bytes behind its end, or a writer for more than it holds. */
+export class BoundsError extends Error {
+  override readonly name = "BoundsError";
+}
+
+/** Reads fixed-width fields in order and refuses to run past the end. Multi-byte fields name their byte order. */
+export class ByteReader {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  }
+
+  /** Offset of the next byte to be read. */
+  get offset(): number {
+    return this.#at;
+  }
+
+  get remaining(): number {
+    return this.#bytes.byteLength - this.#at;
+  }
+
+  /** The next `count` bytes, as a view that shares memory. Throws BoundsError. */
+  bytes(count: number): Uint8Array {
+    const start = this.#advance(count);
+    return this.#bytes.subarray(start, start + count);
+  }
+
+  skip(count: number): void {
+    this.#advance(count);
+  }
+
+  uint8(): number {
+    return this.#view.getUint8(this.#advance(1));
+  }
+
+  uint16be(): number {
+    return this.#view.getUint16(this.#advance(2));
+  }
+
+  uint16le(): number {
+    return this.#view.getUint16(this.#advance(2), true);
+  }
+
+  uint32be(): number {
+    return this.#view.getUint32(this.#advance(4));
+  }
+
+  uint32le(): number {
+    return this.#view.getUint32(this.#advance(4), true);
+  }
+
+  uint64be(): bigint {
+    return this.#view.getBigUint64(this.#advance(8));
+  }
+
+  uint64le(): bigint {
+    return this.#view.getBigUint64(this.#advance(8), true);
+  }
+
+  int64be(): bigint {
+    return this.#view.getBigInt64(this.#advance(8));
+  }
+
+  /** UTF-8; throws TypeError when the bytes are not. */
+  text(count: number): string {
+    return STRICT_UTF8.decode(this.bytes(count));
+  }
+
+  /** Throws BoundsError unless every byte was read. */
+  finish(): void {
+    if (this.remaining !== 0) throw new BoundsError(`${this.remaining} bytes are left over`);
+  }
+
+  #advance(count: number): number {
+    if (!Number.isInteger(count) || count < 0 || count > this.remaining) {
+      throw new BoundsError(`wanted ${count} bytes at offset ${this.#at}, ${this.remaining} are left`);
+    }
+    const start = this.#at;
+    this.#at += count;
+    return start;
+  }
+}
+
+/** Writes fixed-width fields into exactly `size` bytes. */
+export class ByteWriter {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  #at = 0;
+
+  constructor(size: number) {
+    this.#bytes = new Uint8Array(size);
+    this.#view = new DataView(this.#bytes.buffer);
+  }
+
+  get offset(): number {
+    return this.#at;
+  }
+
+  bytes(bytes: Uint8Array): void {
+    this.#bytes.set(bytes, this.#advance(bytes.byteLength));
+  }
+
+  uint8(value: number): void {
+    this.#view.setUint8(this.#advance(1), value);
+  }
+
+  uint16be(value: number): void {
+    this.#view.setUint16(this.#advance(2), value);
+  }
+
+  uint16le(value: number): void {
+    this.#view.setUint16(this.#advance(2), value, true);
+  }
+
+  uint32be(value: number): void {
+    this.#view.setUint32(this.#advance(4), value);
+  }
+
+  uint32le(value: number): void {
+    this.#view.setUint32(this.#advance(4), value, true);
+  }
+
+  uint64be(value: bigint): void {
+    this.#view.setBigUint64(this.#advance(8), value);
+  }
+
+  uint64le(value: bigint): void {
+    this.#view.setBigUint64(this.#advance(8), value, true);
+  }
+
+  int64be(value: bigint): void {
+    this.#view.setBigInt64(this.#advance(8), value);
+  }
+
+  /** UTF-8 without a length or an end. */
+  text(text: string): void {
+    this.bytes(Buffer.from(text, "utf8"));
+  }
+
+  /** The bytes; throws BoundsError unless all of them were written. */
+  finish(): Uint8Array {
+    if (this.#at !== this.#bytes.byteLength) {
+      throw new BoundsError(`${this.#at} of ${this.#bytes.byteLength} bytes were written`);
+    }
+    return this.#bytes;
+  }
+
+  #advance(count: number): number {
+    if (this.#at + count > this.#bytes.byteLength) {
+      throw new BoundsError(`no room for ${count} bytes at offset ${this.#at} of ${this.#bytes.byteLength}`);
+    }
+    const start = this.#at;
+    this.#at += count;
+    return start;
+  }
+}
+
+/** Same length and same content. Not for secrets: its time depends on the content. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  return a.byteLength === b.byteLength && Buffer.compare(a, b) === 0;
+}
+
+/** Compares two keys by their UTF-8 bytes, as stores order them. JavaScript's `<` compares UTF-16 units and differs beyond U+FFFF. */
+export function compareKeys(a: string, b: string): number {
+  return ASCII.test(a) && ASCII.test(b)
+    ? a < b
+      ? -1
+      : a > b
+        ? 1
+        : 0
+    : Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+/** One chunk as a stream. */
+export async function* streamOf(...pieces: readonly Uint8Array[]): AsyncGenerator<Uint8Array> {
+  yield* pieces;
+}
+
+/** Gathers a stream; throws BoundsError past `limitBytes`. */
+export async function collect(
+  stream: AsyncIterable<Uint8Array>,
+  limitBytes = Number.MAX_SAFE_INTEGER,
+): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let total = 0;
+  for await (const piece of stream) {
+    total += piece.byteLength;
+    if (total > limitBytes) throw new BoundsError(`the stream is longer than ${limitBytes} bytes`);
+    pieces.push(piece);
+  }
+  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, total);
+}
+
+// oxlint-disable-next-line no-control-regex -- the whole ASCII range is meant
+const ASCII = /^[\u0000-\u007f]*$/;
+const STRICT_UTF8 = new TextDecoder("utf-8", { fatal: true });

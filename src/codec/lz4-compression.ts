@@ -1,0 +1,160 @@
+// LZ4 frames as WAL-G writes and reads them. https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
+// The door to lz4-napi, which gives raw blocks; the container is made here, so that one frame holds a stream of any length.
+
+import lz4 from "lz4-napi";
+import { ByteReader } from "../base/bytes.ts";
+import { ByteSource } from "../base/byte-source.ts";
+import { CodecError } from "./codec-error.ts";
+import { rechunk } from "./rechunk.ts";
+import { skipFrame } from "./skippable-frame.ts";
+import { Xxh32, xxh32 } from "./xxh32.ts";
+
+const MAGIC = 0x184d2204;
+const BLOCK_BYTES = 4 << 20;
+const HISTORY_BYTES = 64 << 10;
+const RAW_BLOCK = 0x8000_0000;
+
+/** FLG 0x64: version 1, independent blocks, content checksum. BD 0x70: blocks of 4 MiB. HC 0xB9: checksum of both. */
+const HEADER = Uint8Array.of(0x04, 0x22, 0x4d, 0x18, 0x64, 0x70, 0xb9);
+
+/** One frame: independent 4 MiB blocks, no block checksum, no content size, content checksum. Memory: two blocks. */
+export async function* compressLz4(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const content = new Xxh32();
+  yield HEADER;
+  for await (const block of rechunk(input, BLOCK_BYTES)) {
+    content.update(block);
+    yield await encodeBlock(block);
+  }
+  yield uint32(0, content.digest());
+}
+
+/** Reads concatenated and skippable frames, linked or independent blocks. Throws CodecError. */
+export async function* decompressLz4(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const source = new ByteSource(input);
+  try {
+    let frames = 0;
+    while (frames === 0 || !(await source.atEnd())) {
+      if (await skipFrame(source)) continue;
+      yield* readFrame(source);
+      frames += 1;
+    }
+  } finally {
+    await source.close();
+  }
+}
+
+interface FrameHeader {
+  readonly linked: boolean;
+  readonly blockChecksums: boolean;
+  readonly contentChecksum: boolean;
+  readonly contentBytes: bigint | null;
+  readonly blockBytes: number;
+}
+
+async function* readFrame(source: ByteSource): AsyncGenerator<Uint8Array> {
+  const header = await readHeader(source);
+  const content = new Xxh32();
+  let history: Uint8Array = new Uint8Array(0);
+  let total = 0;
+  for (;;) {
+    const block = await readBlock(source, header, history);
+    if (block === null) break;
+    if (header.linked) history = lastBytes(history, block);
+    if (header.contentChecksum) content.update(block);
+    total += block.byteLength;
+    if (block.byteLength > 0) yield block;
+  }
+  if (header.contentChecksum && readUint32(await mustTake(source, 4)) !== content.digest()) {
+    throw new CodecError(`lz4: the content checksum does not match after ${total} bytes`);
+  }
+  if (header.contentBytes !== null && header.contentBytes !== BigInt(total)) {
+    throw new CodecError(`lz4: the frame promised ${header.contentBytes} bytes and holds ${total}`);
+  }
+}
+
+async function readHeader(source: ByteSource): Promise<FrameHeader> {
+  const start = await mustTake(source, 6);
+  const reader = new ByteReader(start);
+  const magic = reader.uint32le();
+  if (magic !== MAGIC)
+    throw new CodecError(`lz4: no frame begins with 0x${magic.toString(16).padStart(8, "0")}`);
+  const flags = reader.uint8();
+  const block = reader.uint8();
+  if (flags >> 6 !== 1) throw new CodecError(`lz4: unknown version ${flags >> 6}`);
+  if ((flags & 1) !== 0) throw new CodecError("lz4: the frame needs a dictionary");
+  const size = (flags & 8) === 0 ? new Uint8Array(0) : await mustTake(source, 8);
+  const descriptor = Buffer.concat([start.subarray(4), size]);
+  const [check] = await mustTake(source, 1);
+  if (check !== ((xxh32(descriptor) >>> 8) & 0xff))
+    throw new CodecError("lz4: the header checksum does not match");
+  const code = (block >> 4) & 7;
+  if (code < 4 || (block & 0x8f) !== 0) throw new CodecError(`lz4: unknown block size ${block}`);
+  return {
+    linked: (flags & 0x20) === 0,
+    blockChecksums: (flags & 0x10) !== 0,
+    contentChecksum: (flags & 4) !== 0,
+    contentBytes: size.byteLength === 0 ? null : new ByteReader(size).uint64le(),
+    blockBytes: 1 << (8 + 2 * code),
+  };
+}
+
+/** The next block's content, or null at the end mark. */
+async function readBlock(
+  source: ByteSource,
+  header: FrameHeader,
+  history: Uint8Array,
+): Promise<Uint8Array | null> {
+  const word = readUint32(await mustTake(source, 4));
+  if (word === 0) return null;
+  const bytes = word & ~RAW_BLOCK;
+  if (bytes > header.blockBytes) throw new CodecError(`lz4: a block of ${bytes} bytes is too large`);
+  const stored = await mustTake(source, bytes);
+  if (header.blockChecksums && readUint32(await mustTake(source, 4)) !== xxh32(stored)) {
+    throw new CodecError("lz4: a block checksum does not match");
+  }
+  return word >= RAW_BLOCK ? Uint8Array.from(stored) : decodeBlock(stored, header, history);
+}
+
+async function decodeBlock(
+  stored: Uint8Array,
+  { linked, blockBytes }: FrameHeader,
+  history: Uint8Array,
+): Promise<Uint8Array> {
+  try {
+    const block = Buffer.concat([uint32(blockBytes), stored]); // lz4-napi wants the most it may become in front
+    return linked && history.byteLength > 0
+      ? await lz4.uncompress(block, history)
+      : await lz4.uncompress(block);
+  } catch (error) {
+    throw new CodecError("lz4: a block cannot be decoded", error);
+  }
+}
+
+async function encodeBlock(block: Uint8Array): Promise<Uint8Array> {
+  const packed = await lz4.compress(block); // four bytes of length, then the raw block
+  if (packed.byteLength - 4 >= block.byteLength) {
+    return Buffer.concat([uint32(block.byteLength + RAW_BLOCK), block]);
+  }
+  packed.writeUInt32LE(packed.byteLength - 4, 0);
+  return packed;
+}
+
+function lastBytes(history: Uint8Array, block: Uint8Array): Uint8Array {
+  if (block.byteLength >= HISTORY_BYTES) return block.subarray(-HISTORY_BYTES);
+  return Buffer.concat([history, block]).subarray(-HISTORY_BYTES);
+}
+
+async function mustTake(source: ByteSource, count: number): Promise<Uint8Array> {
+  const bytes = await source.take(count);
+  if (bytes === null)
+    throw new CodecError(`lz4: the stream ends after ${source.consumed} bytes, within a frame`);
+  return bytes;
+}
+
+function uint32(...values: readonly number[]): Uint8Array {
+  const out = Buffer.alloc(4 * values.length);
+  values.forEach((value, index) => out.writeUInt32LE(value, 4 * index));
+  return out;
+}
+
+const readUint32 = (bytes: Uint8Array): number => new ByteReader(bytes).uint32le();
