@@ -1,0 +1,77 @@
+// Our own manifest beside a backup's parts: a SHA-256 for each object, which WAL-G's format lacks. WAL-G ignores it.
+
+import { BackupFormatError } from "./format-error.ts";
+import { formatGoJson } from "./go-json.ts";
+import { FieldReader, fieldsOf } from "./sentinel.ts";
+
+/** One object as it lies in the store. */
+export interface ManifestPart {
+  /** Name within tar_partitions/, with extension. */
+  readonly name: string;
+  readonly bytes: number;
+  /** Lower-case hex over the stored bytes. */
+  readonly sha256: string;
+}
+
+export interface Manifest {
+  readonly backup: string;
+  readonly parts: readonly ManifestPart[];
+  /** SHA-256 of the sentinel and of files_metadata.json (null when the backup has none). metadata.json changes with marks. */
+  readonly sentinelSha256: string;
+  readonly filesMetadataSha256: string | null;
+  /** OID to `xmin` of its row in pg_database: tells a re-created database from the one that the backup holds. */
+  readonly databases: ReadonlyMap<string, string>;
+}
+
+export function formatManifest(manifest: Manifest): string {
+  return formatGoJson({
+    version: MANIFEST_VERSION,
+    backup: manifest.backup,
+    sentinel_sha256: manifest.sentinelSha256,
+    files_metadata_sha256: manifest.filesMetadataSha256,
+    parts: manifest.parts.map(({ name, bytes, sha256 }) => ({ name, bytes, sha256 })),
+    databases: Object.fromEntries(manifest.databases),
+  });
+}
+
+/** Throws BackupFormatError on anything malformed and on a version that this program does not know. */
+export function parseManifest(text: string, object: string): Manifest {
+  const fields = fieldsOf(text, object);
+  const read = new FieldReader(fields, object);
+  const version = read.integer("version");
+  if (version !== MANIFEST_VERSION)
+    throw new BackupFormatError(object, `version ${version} of the manifest is not known here`, {
+      hint: "restore with the release of Holdfast that wrote the backup, or a later one",
+    });
+  const parts = fields.get("parts");
+  if (!Array.isArray(parts)) throw new BackupFormatError(object, "lists no parts");
+  const filesSha = fields.get("files_metadata_sha256") ?? null;
+  return {
+    backup: read.text("backup"),
+    parts: parts.map((part) => parsePart(part, object)),
+    sentinelSha256: hash(read.text("sentinel_sha256"), object),
+    filesMetadataSha256: filesSha === null ? null : hash(read.text("files_metadata_sha256"), object),
+    databases: new Map(
+      Object.entries(fields.get("databases") ?? {}).map(([oid, xmin]) => [oid, String(xmin)]),
+    ),
+  };
+}
+
+function parsePart(value: unknown, object: string): ManifestPart {
+  const part = (value ?? {}) as Partial<Record<keyof ManifestPart, unknown>>;
+  const { name, bytes, sha256 } = part;
+  const isGood =
+    typeof name === "string" &&
+    !name.includes("/") &&
+    Number.isSafeInteger(bytes) &&
+    typeof sha256 === "string";
+  if (!isGood) throw new BackupFormatError(object, "has a malformed part");
+  return { name, bytes: bytes as number, sha256: hash(sha256, object) };
+}
+
+function hash(text: string, object: string): string {
+  if (!/^[0-9a-f]{64}$/.test(text)) throw new BackupFormatError(object, "has a malformed SHA-256");
+  return text;
+}
+
+const MANIFEST_VERSION = 1;
