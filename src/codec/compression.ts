@@ -71,8 +71,11 @@ export async function compressWhole(compression: Compression, bytes: Uint8Array)
       return compressZstdWhole(compression.zstdLevel ?? "default", bytes);
     case "brotli":
       return promisify<Uint8Array, BrotliOptions, Uint8Array>(brotliCompress)(bytes, BROTLI);
-    default:
+    case "lz4":
+    case "lzma":
       return collect(compress(compression, streamOf(bytes)));
+    default:
+      return unreachable(compression.method);
   }
 }
 

@@ -28,7 +28,11 @@ export interface PutOptions {
 export interface ObjectStore {
   /** For people: `s3://bucket/prefix` or `file:///path`. Holds no secret. */
   readonly name: string;
-  /** The object, or null when a sound answer says that it is not there. A missing bucket is not "not there": it throws `refused`. */
+  /**
+   * The object, or null when a sound answer says that it is not there. A missing bucket is not "not there": it throws `refused`.
+   * A range is `start` up to `end`, which is not included; without `end`, to the object's end; past it, nothing. `bytes` is
+   * always the whole object's size. Read the body or leave its loop: an untouched one may hold a connection.
+   */
   get(
     key: string,
     signal: AbortSignal,
