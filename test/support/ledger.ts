@@ -1,6 +1,6 @@
 // A client's own book of acknowledged rows: what it was told is committed, and when. It lives outside the containers.
 
-import pg from "pg";
+import { Client, type ClientConfig } from "pg";
 import { setTimeout as sleep } from "node:timers/promises";
 import { PASSWORD } from "./image.ts";
 
@@ -36,7 +36,7 @@ export class Ledger {
 
   /** The table; idempotent. */
   static async create(host: string, port = 5432): Promise<void> {
-    const client = new pg.Client(connection(host, port));
+    const client = new Client(connection(host, port));
     await client.connect();
     await client.query(
       "create table if not exists ledger (id bigint primary key, at timestamptz not null default now())",
@@ -65,7 +65,7 @@ export class Ledger {
 
   /** Acknowledged rows that are not there, newest acknowledgement last. */
   async lost(host: string, port = 5432): Promise<readonly Entry[]> {
-    const client = new pg.Client(connection(host, port));
+    const client = new Client(connection(host, port));
     await client.connect();
     const rows = await client.query<{ id: string }>("select id from ledger");
     await client.end();
@@ -87,7 +87,7 @@ export class Ledger {
 
   async #loop(): Promise<void> {
     while (!this.#stopped) {
-      const client = new pg.Client(connection(this.#options.host, this.#options.port ?? 5432));
+      const client = new Client(connection(this.#options.host, this.#options.port ?? 5432));
       client.on("error", () => undefined);
       client.on("notice", () => (this.warned += 1));
       try {
@@ -102,7 +102,7 @@ export class Ledger {
     }
   }
 
-  async #writeUntilStopped(client: pg.Client): Promise<void> {
+  async #writeUntilStopped(client: Client): Promise<void> {
     while (!this.#stopped) {
       const id = this.#next;
       this.#next += 1;
@@ -119,7 +119,7 @@ export function percentile(values: readonly number[], fraction: number): number 
   return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * fraction) - 1)] ?? Number.NaN;
 }
 
-const connection = (host: string, port: number): pg.ClientConfig => ({
+const connection = (host: string, port: number): ClientConfig => ({
   host,
   port,
   user: "postgres",
