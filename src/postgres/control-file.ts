@@ -1,7 +1,7 @@
 // Decodes global/pg_control of Postgres 13 to 18 on little-endian machines. src/include/catalog/pg_control.h: ControlFileData, CheckPoint.
 
 import { AppError } from "../base/errors.ts";
-import { crc32c } from "../wal/crc32c.ts";
+import { crc32c } from "../base/crc32c.ts";
 import { type Lsn, lsnOf } from "../wal/lsn.ts";
 import { isSegmentSize, type TimelineId } from "../wal/segment-name.ts";
 
