@@ -1,0 +1,260 @@
+// Accepted bytes on a path of timelines, put together from slots, base and wal_005 (R3, L7).
+
+import { type Lsn, formatLsn, lsnOf, minLsn } from "../wal/lsn.ts";
+import { type RecordEnd, type WalSource, findRecordEnd } from "../wal/record-end.ts";
+import { type Segment, segmentAt, segmentEnd, segmentName, segmentStart } from "../wal/segment-name.ts";
+import {
+  type TimelinePath,
+  beginOn,
+  isOnPath,
+  lastStep,
+  leftAt,
+  ownerAt,
+  pathUpTo,
+} from "../wal/timeline-path.ts";
+import { LogUseError, PublishedMissingError, WalGapError } from "./errors.ts";
+import { type BodySource, type LiveSlot, loadBody } from "./live-slot.ts";
+import type { LogView } from "./read.ts";
+import type { LogTip } from "./run.ts";
+
+/** The plain bytes of a complete segment (or of its `.partial`) in wal_005, or null when it is not there. Throws StoreError. */
+export type PublishedSource = (segment: Segment, isPartial: boolean) => Promise<Uint8Array | null>;
+
+export interface AssembleTools extends BodySource {
+  readonly published: PublishedSource;
+  readonly signal: AbortSignal;
+}
+
+/** Yields the accepted bytes `[from, to)` of `path` in order and ends early where nothing more was accepted. Throws WalGapError,
+ * PublishedMissingError, StaleViewError, StoreError, LogDamagedError. */
+export async function* readAccepted(
+  view: LogView,
+  path: TimelinePath,
+  from: Lsn,
+  to: Lsn,
+  tools: AssembleTools,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const pieces = new Pieces(view, path, tools);
+  for (let at = from; at < to;) {
+    const piece = await pieces.at(at, to);
+    if (piece === null || piece.byteLength === 0) return;
+    yield piece;
+    at = lsnOf(at + BigInt(piece.byteLength));
+  }
+}
+
+/** As readAccepted, but what is missing throws PublishedMissingError or LogUseError instead of ending early. */
+export async function* mustReadAccepted(
+  view: LogView,
+  path: TimelinePath,
+  from: Lsn,
+  to: Lsn,
+  tools: AssembleTools,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let at = from;
+  for await (const piece of readAccepted(view, path, from, to, tools)) {
+    yield piece;
+    at = lsnOf(at + BigInt(piece.byteLength));
+  }
+  if (at >= to) return;
+  const segment = segmentAt(ownerAt(path, at), at, view.identity.segmentBytes);
+  throw new PublishedMissingError(segmentName(segment, view.identity.segmentBytes));
+}
+
+/** What the log has of one segment for a target path. */
+export type AssembledSegment =
+  | {
+      readonly kind: "assembled";
+      /** A whole segment, zero-padded. */
+      readonly bytes: Uint8Array;
+      /** Bytes from the segment's start that the log accepted and the path allows. */
+      readonly filled: number;
+    }
+  | { readonly kind: "absent"; readonly because: string };
+
+/**
+ * The segment file as Postgres would have it on `path`: ancestors' bytes below the timeline's begin, nothing at or past the point
+ * where the path leaves the timeline (R3 c). `path` is the target's; a timeline that is not on it is absent.
+ */
+export async function assembleSegment(
+  view: LogView,
+  segment: Segment,
+  path: TimelinePath,
+  tools: AssembleTools,
+): Promise<AssembledSegment> {
+  const { segmentBytes } = view.identity;
+  const start = segmentStart(segment, segmentBytes);
+  const end = segmentEnd(segment, segmentBytes);
+  const own = pathUpTo(path, segment.timeline);
+  if (own === null) return absent(`timeline ${segment.timeline} is not on the target's path`);
+  if (beginOn(path, segment.timeline)! >= end) return absent("the timeline begins behind this segment");
+  const left = leftAt(path, segment.timeline);
+  const clip = left === null ? end : minLsn(end, left);
+  if (clip <= start) return absent(`the target's path leaves the timeline at ${formatLsn(clip)}`);
+  const bytes = new Uint8Array(segmentBytes);
+  let filled = 0;
+  for await (const piece of readAccepted(view, own, start, clip, tools)) {
+    bytes.set(piece, filled);
+    filled += piece.byteLength;
+  }
+  return filled === 0 ? absent("the log accepted nothing of it") : { kind: "assembled", bytes, filled };
+}
+
+/** A complete segment as the path allows it: zeros from where the path leaves the timeline; null when nothing is left (R3 c). */
+export function clipSegment(
+  bytes: Uint8Array,
+  segment: Segment,
+  path: TimelinePath,
+  segmentBytes: number,
+): Uint8Array | null {
+  const start = segmentStart(segment, segmentBytes);
+  const begin = beginOn(path, segment.timeline);
+  if (begin === null || begin >= segmentEnd(segment, segmentBytes)) return null;
+  const left = leftAt(path, segment.timeline);
+  if (left === null || left >= segmentEnd(segment, segmentBytes)) return bytes;
+  if (left <= start) return null;
+  const clipped = bytes.slice();
+  clipped.fill(0, Number(left - start));
+  return clipped;
+}
+
+/** RE(End) of the winner's history, by a walk over its bytes. Throws as readAccepted, and RecordEndUnknownError. */
+export function recordEndOfLog(view: LogView, tools: AssembleTools): Promise<RecordEnd> {
+  const tip = requireTip(view);
+  return recordEndAt(view, tip.path, tip.end, tools);
+}
+
+/** RE(x) of a path's accepted bytes. */
+export function recordEndAt(
+  view: LogView,
+  path: TimelinePath,
+  x: Lsn,
+  tools: AssembleTools,
+): Promise<RecordEnd> {
+  const source: WalSource = (from, to) => mustReadAccepted(view, path, from, to, tools);
+  return findRecordEnd(source, x, earliest(view), view.identity);
+}
+
+/** The first position that the log itself can vouch for; below it only a WAL-G archive from before. */
+const earliest = (_view: LogView): Lsn => lsnOf(0n);
+
+export function requireTip(view: Pick<LogView, "tip">): LogTip {
+  if (view.tip === null) throw new LogUseError("the log holds no WAL yet");
+  return view.tip;
+}
+
+/** Finds pieces one after another; keeps the last segment of wal_005 and the base's body at hand. */
+class Pieces {
+  readonly #view: LogView;
+  readonly #path: TimelinePath;
+  readonly #tools: AssembleTools;
+  #baseBody: Uint8Array | null = null;
+  #published: { readonly number: bigint; readonly owner: number; readonly bytes: Uint8Array } | null = null;
+
+  constructor(view: LogView, path: TimelinePath, tools: AssembleTools) {
+    this.#view = view;
+    this.#path = path;
+    this.#tools = tools;
+  }
+
+  /** The bytes from `at` on, up to `to` or less; null when nothing was accepted there. */
+  async at(at: Lsn, to: Lsn): Promise<Uint8Array | null> {
+    const { segmentBytes } = this.#view.identity;
+    const timeline = ownerAt(this.#path, at);
+    const segment = segmentAt(timeline, at, segmentBytes);
+    const limit = [leftAt(this.#path, timeline), segmentEnd(segment, segmentBytes)].reduce<Lsn>(
+      (least, bound) => (bound === null ? least : minLsn(least, bound)),
+      to,
+    );
+    return (
+      (await this.#fromSlot(timeline, at, limit)) ??
+      (await this.#fromBase(timeline, at, limit)) ??
+      (await this.#fromPublished(segment, at, limit))
+    );
+  }
+
+  async #fromSlot(timeline: number, at: Lsn, limit: Lsn): Promise<Uint8Array | null> {
+    const slot = findSlot(this.#view.slots, timeline, at);
+    if (slot === null) return null;
+    const { header } = slot;
+    if (header.kind === "gap") throw new WalGapError(timeline, header.start, header.end);
+    if (header.kind !== "data") return null;
+    const body = await loadBody(slot, this.#tools, this.#tools.signal);
+    return cut(body, header.start, at, minLsn(limit, header.end));
+  }
+
+  async #fromBase(timeline: number, at: Lsn, limit: Lsn): Promise<Uint8Array | null> {
+    const { base } = this.#view;
+    if (base === null || at < base.header.published || at >= base.header.end) return null;
+    if (ownerAt(base.header.line, at) !== timeline) return null;
+    this.#baseBody ??= await loadBody(base, this.#tools, this.#tools.signal);
+    const left = leftAt(base.header.line, timeline) ?? base.header.end;
+    return cut(this.#baseBody, base.header.published, at, minLsn(minLsn(limit, left), base.header.end));
+  }
+
+  async #fromPublished(segment: Segment, at: Lsn, limit: Lsn): Promise<Uint8Array | null> {
+    const start = segmentStart(segment, this.#view.identity.segmentBytes);
+    const kept = this.#published;
+    if (kept?.number === segment.number && kept.owner === segment.timeline)
+      return cut(kept.bytes, start, at, limit);
+    for (const timeline of this.#copies(segment, at)) {
+      const bytes = await this.#fetch({ timeline, number: segment.number }, false);
+      if (bytes === null) continue;
+      this.#published = { number: segment.number, owner: segment.timeline, bytes };
+      return cut(bytes, start, at, limit);
+    }
+    const partial = await this.#fetch(segment, true);
+    if (partial !== null) return cut(partial, start, at, limit);
+    if (this.#isBelowPublished(segment.timeline, at)) {
+      throw new PublishedMissingError(segmentName(segment, this.#view.identity.segmentBytes));
+    }
+    return null;
+  }
+
+  /** Timelines whose file of this segment holds the byte at `at` as the segment's own timeline has it: itself, then its descendants. */
+  #copies(segment: Segment, at: Lsn): number[] {
+    const { segmentBytes } = this.#view.identity;
+    const copies = [segment.timeline];
+    for (const path of [this.#path, this.#view.tip?.path ?? []]) {
+      for (const { timeline, begin } of path) {
+        if (copies.includes(timeline) || begin <= at || begin >= segmentEnd(segment, segmentBytes)) continue;
+        if (ownerAt(pathUpTo(path, timeline)!, at) === segment.timeline) copies.push(timeline);
+      }
+    }
+    return copies;
+  }
+
+  async #fetch(segment: Segment, isPartial: boolean): Promise<Uint8Array | null> {
+    const bytes = await this.#tools.published(segment, isPartial);
+    const { segmentBytes } = this.#view.identity;
+    if (bytes !== null && bytes.byteLength !== segmentBytes) {
+      throw new LogUseError(
+        `segment "${segmentName(segment, segmentBytes)}" in wal_005 has ${bytes.byteLength} of ${segmentBytes} bytes`,
+        "compare with another copy of the segment",
+      );
+    }
+    return bytes;
+  }
+
+  #isBelowPublished(timeline: number, at: Lsn): boolean {
+    const header = this.#view.base?.header;
+    if (header === undefined || at >= header.published || !isOnPath(header.line, timeline)) return false;
+    const left = leftAt(header.line, timeline);
+    return left === null ? lastStep(header.line).timeline === timeline : at < left;
+  }
+}
+
+/** The data or gap slot of `timeline` that holds the byte at `at`. */
+function findSlot(slots: readonly LiveSlot[], timeline: number, at: Lsn): LiveSlot | null {
+  for (let i = slots.length - 1; i >= 0; i -= 1) {
+    const { header } = slots[i]!;
+    if (header.kind !== "data" && header.kind !== "gap") continue;
+    if (header.timeline === timeline && header.start <= at && at < header.end) return slots[i]!;
+  }
+  return null;
+}
+
+const cut = (bytes: Uint8Array, first: Lsn, from: Lsn, to: Lsn): Uint8Array =>
+  bytes.subarray(Number(from - first), Number(to - first));
+
+const absent = (because: string): AssembledSegment => ({ kind: "absent", because });
