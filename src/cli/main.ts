@@ -8,6 +8,10 @@ import { type Command, type CommandContext, COMMANDS, findCommand } from "./comm
 /** Runs one command line and resolves to its exit status; prints errors with their hints to standard error. */
 export async function main(program: CommandContext["program"], args: readonly string[]): Promise<number> {
   const log = logFrom(process.env, program);
+  if (program === "wal-g")
+    return runWith(program, log, async (context) =>
+      (await import("./walg/program.ts")).runWalg(args, context),
+    );
   const [name, ...rest] = args;
   if (name === undefined || name === "help" || name === "--help" || name === "-h")
     return help(program, rest[0]);
@@ -18,11 +22,21 @@ export async function main(program: CommandContext["program"], args: readonly st
     return EXIT.usage;
   }
   if (rest.includes("--help") || rest.includes("-h")) return help(program, name);
+  return runWith(program, log, (context) => command.run(rest, context), name !== "supervise");
+}
+
+/** Runs `work` with a signal that aborts at SIGINT and SIGTERM; errors become exit statuses. */
+async function runWith(
+  program: CommandContext["program"],
+  log: Log,
+  work: (context: CommandContext) => Promise<number>,
+  takesSignals = true,
+): Promise<number> {
   const stop = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => stop.abort(new InterruptedError(signal));
-  if (name !== "supervise") for (const signal of STOP_SIGNALS) process.once(signal, onSignal);
+  if (takesSignals) for (const signal of STOP_SIGNALS) process.once(signal, onSignal);
   try {
-    return await command.run(rest, contextOf(program, log, stop.signal));
+    return await work(contextOf(program, log, stop.signal));
   } catch (error) {
     return explain(program, error);
   } finally {
@@ -37,7 +51,7 @@ function contextOf(program: CommandContext["program"], log: Log, signal: AbortSi
     clock: systemClock,
     log,
     print: (text) => void process.stdout.write(text),
-    isTerminal: Boolean(process.stdout.isTTY),
+    isTerminal: process.stdout.isTTY,
     signal,
   };
 }

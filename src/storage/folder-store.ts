@@ -319,6 +319,7 @@ function infoOf(key: string, found: BigIntStats): ObjectInfo {
     key,
     bytes: Number(found.size),
     modifiedMs: Number(found.mtimeMs),
+    modifiedNs: found.mtimeNs,
     etag: `${found.ino}-${found.size}-${found.mtimeNs}`,
   };
 }

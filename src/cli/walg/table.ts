@@ -15,16 +15,20 @@ export function framedTable(columns: readonly Column[], rows: readonly (readonly
   return [rule, line(titles), rule, ...rows.map(line), ...(rows.length === 0 ? [] : [rule])].join("");
 }
 
-/** Columns padded with spaces, one space apart; the last one is padded only when `padLast`. */
+/** Columns padded with spaces, one space apart. `padLast`: the last one of the rows too, with two spaces behind it, as `st ls` does. */
 export function paddedColumns(
   titles: readonly string[],
   rows: readonly (readonly string[])[],
   padLast = false,
 ): string {
   const widths = widthsOf(titles, rows);
-  const line = (cells: readonly string[]): string =>
-    `${cells.map((cell, at) => (at < cells.length - 1 || padLast ? cell.padEnd(widths[at]!) : cell)).join(" ")}\n`;
-  return [titles, ...rows].map(line).join("");
+  const line = (cells: readonly string[], padAll: boolean): string => {
+    const padded = cells.map((cell, at) =>
+      at < cells.length - 1 || padAll ? cell.padEnd(widths[at]!) : cell,
+    );
+    return `${padded.join(" ")}${padAll ? "  " : ""}\n`;
+  };
+  return line(titles, false) + rows.map((row) => line(row, padLast)).join("");
 }
 
 function widthsOf(titles: readonly string[], rows: readonly (readonly string[])[]): readonly number[] {

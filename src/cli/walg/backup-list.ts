@@ -1,0 +1,147 @@
+// `wal-g backup-list` and `catchup-list`, in four shapes.
+
+import type { BackupMetadata } from "../../backup/backup-metadata.ts";
+import { BACKUP_FOLDER, CATCHUP_FOLDER, walPartOf } from "../../backup/backup-name.ts";
+import { formatGoJson, formatInstant, type Nanoseconds } from "../../backup/go-json.ts";
+import { DATE_FORMAT } from "../../backup/sentinel.ts";
+import { formatLsn, ZERO_LSN } from "../../wal/lsn.ts";
+import { type DetailedBackup, type ListedBackup, listBackups, withMetadata } from "./backups.ts";
+import { argumentCount, type Call, type WalgCommand } from "./command.ts";
+import type { Flag } from "./flags.ts";
+import { formatRfc850, formatSeconds } from "./go-time.ts";
+import { framedTable, paddedColumns } from "./table.ts";
+
+const FLAGS: readonly Flag[] = [
+  { name: "detail", kind: "bool", usage: "Prints extra backup details" },
+  { name: "json", kind: "bool", usage: "Prints output in json format" },
+  { name: "pretty", kind: "bool", usage: "Prints more readable output" },
+];
+
+export const TARGET_STORAGE: Flag = {
+  name: "target-storage",
+  kind: "string",
+  usage: "Name of the storage to use (default: all of them for reading, the first that answers for writing)",
+};
+
+export const BACKUP_LIST: WalgCommand = {
+  path: "backup-list",
+  summary: "Prints available backups",
+  use: "backup-list",
+  examples: ["wal-g backup-list --detail --pretty", "wal-g backup-list --json"],
+  flags: [...FLAGS, TARGET_STORAGE],
+  check: argumentCount(0, 0),
+  run: (call) => list(call, BACKUP_FOLDER),
+};
+
+export const CATCHUP_LIST: WalgCommand = {
+  path: "catchup-list",
+  summary: "Prints available incremental catchup backups",
+  use: "catchup-list",
+  examples: ["wal-g catchup-list"],
+  flags: FLAGS,
+  check: argumentCount(0, 0),
+  run: (call) => list(call, CATCHUP_FOLDER),
+};
+
+async function list(call: Call, folder: string): Promise<number> {
+  const { flags, log, print, signal } = call;
+  const store = await call.openStore();
+  if (folder === BACKUP_FOLDER) log.info("List backups from storages: [default]");
+  const backups = await listBackups(store, signal, folder);
+  const detailed = flags.isOn("detail") ? await withMetadata(store, backups, signal, folder) : null;
+  if (flags.isOn("json")) print(backupsJson(detailed ?? backups, flags.isOn("pretty")));
+  else if (backups.length === 0) log.info("No backups found");
+  else print(flags.isOn("pretty") ? prettyTable(detailed ?? backups) : plainList(detailed ?? backups));
+  return 0;
+}
+
+/** One line, or indented by four spaces. Ended by a newline. */
+function backupsJson(backups: readonly (ListedBackup | DetailedBackup)[], isPretty: boolean): string {
+  const elements = backups.map(backupElement);
+  return `${formatGoJson(elements, isPretty ? 4 : undefined)}\n`;
+}
+
+/** A backup as it stands in the lists' JSON, and in that of wal-show. */
+export function backupElement(backup: ListedBackup | DetailedBackup): Record<string, unknown> {
+  return {
+    backup_name: backup.name,
+    time: formatInstant(backup.modifiedNs),
+    wal_file_name: walPartOf(backup.name),
+    storage_name: "default",
+    ...("metadata" in backup ? metadataElement(backup.metadata) : {}),
+  };
+}
+
+function metadataElement(metadata: BackupMetadata): Record<string, unknown> {
+  return {
+    start_time: formatInstant(metadata.startTime ?? 0n),
+    finish_time: formatInstant(metadata.finishTime ?? 0n),
+    date_fmt: DATE_FORMAT,
+    hostname: metadata.hostname,
+    data_dir: metadata.dataDirectory,
+    pg_version: metadata.pgVersion,
+    start_lsn: metadata.startLsn ?? 0,
+    finish_lsn: metadata.finishLsn ?? 0,
+    is_permanent: metadata.isPermanent,
+    system_identifier: metadata.systemIdentifier,
+    uncompressed_size: metadata.uncompressedBytes,
+    compressed_size: metadata.compressedBytes,
+    user_data: metadata.userData ?? undefined,
+  };
+}
+
+interface Field {
+  readonly plain: string;
+  readonly pretty: string;
+  readonly text: (backup: DetailedBackup, time: (at: Nanoseconds | null) => string) => string;
+}
+
+const SHORT: readonly Field[] = [
+  { plain: "backup_name", pretty: "Backup name", text: (backup) => backup.name },
+  { plain: "modified", pretty: "Modified", text: (backup, time) => time(backup.modifiedNs) },
+  { plain: "wal_file_name", pretty: "WAL file name", text: (backup) => walPartOf(backup.name) },
+  { plain: "storage_name", pretty: "Storage name", text: () => "default" },
+];
+
+const LONG: readonly Field[] = [
+  { plain: "start_time", pretty: "Start time", text: ({ metadata }, time) => time(metadata.startTime) },
+  { plain: "finish_time", pretty: "Finish time", text: ({ metadata }, time) => time(metadata.finishTime) },
+  { plain: "hostname", pretty: "Hostname", text: ({ metadata }) => metadata.hostname },
+  { plain: "data_dir", pretty: "Datadir", text: ({ metadata }) => metadata.dataDirectory },
+  { plain: "pg_version", pretty: "PG version", text: ({ metadata }) => String(metadata.pgVersion) },
+  {
+    plain: "start_lsn",
+    pretty: "Start LSN",
+    text: ({ metadata }) => formatLsn(metadata.startLsn ?? ZERO_LSN),
+  },
+  {
+    plain: "finish_lsn",
+    pretty: "Finish LSN",
+    text: ({ metadata }) => formatLsn(metadata.finishLsn ?? ZERO_LSN),
+  },
+  { plain: "is_permanent", pretty: "Permanent", text: ({ metadata }) => String(metadata.isPermanent) },
+];
+
+function plainList(backups: readonly (ListedBackup | DetailedBackup)[]): string {
+  const time = (at: Nanoseconds | null): string => (at === null ? "-" : formatSeconds(at));
+  const fields = fieldsOf(backups);
+  return paddedColumns(
+    fields.map((field) => field.plain),
+    backups.map((backup) => fields.map((field) => field.text(backup as DetailedBackup, time))),
+  );
+}
+
+function prettyTable(backups: readonly (ListedBackup | DetailedBackup)[]): string {
+  const time = (at: Nanoseconds | null): string => (at === null ? "-" : formatRfc850(at));
+  const fields = fieldsOf(backups);
+  return framedTable(
+    [{ title: "#", align: "right" }, ...fields.map((field) => ({ title: field.pretty }))],
+    backups.map((backup, at) => [
+      String(at),
+      ...fields.map((field) => field.text(backup as DetailedBackup, time)),
+    ]),
+  );
+}
+
+const fieldsOf = (backups: readonly (ListedBackup | DetailedBackup)[]): readonly Field[] =>
+  backups.every((backup) => "metadata" in backup) ? [...SHORT, ...LONG] : SHORT;

@@ -1,0 +1,33 @@
+// The table of WAL-G's commands.
+
+import { BACKUP_LIST, CATCHUP_LIST } from "./backup-list.ts";
+import { BACKUP_MARK } from "./backup-mark.ts";
+import type { WalgCommand } from "./command.ts";
+import {
+  DELETE,
+  DELETE_BEFORE,
+  DELETE_EVERYTHING,
+  DELETE_GARBAGE,
+  DELETE_RETAIN,
+  DELETE_TARGET,
+} from "./delete.ts";
+import { ST, ST_LS } from "./st.ts";
+import { WAL_SHOW } from "./wal-show.ts";
+import { WAL_VERIFY } from "./wal-verify.ts";
+
+/** By path; a command with others below it comes before them. */
+export const WALG_COMMANDS: readonly WalgCommand[] = [
+  BACKUP_LIST,
+  BACKUP_MARK,
+  CATCHUP_LIST,
+  DELETE,
+  DELETE_BEFORE,
+  DELETE_EVERYTHING,
+  DELETE_GARBAGE,
+  DELETE_RETAIN,
+  DELETE_TARGET,
+  ST,
+  ST_LS,
+  WAL_SHOW,
+  WAL_VERIFY,
+];
