@@ -1,0 +1,150 @@
+// The segments of one path of timelines, out of wal_005 and the log together (R3): what recovery, walks, plans and drills read.
+
+import { AppError, EXIT } from "../base/errors.ts";
+import { type AssembledSegment, assembleSegment, type AssembleTools, clipSegment } from "../tail/assemble.ts";
+import type { LogView } from "../tail/read.ts";
+import { type Lsn, bytesBetween, formatLsn, lsnOf, minLsn } from "../wal/lsn.ts";
+import { findRecordEnd, type RecordEnd, type WalSource } from "../wal/record-end.ts";
+import { type Segment, segmentAt, segmentEnd, segmentName, segmentStart } from "../wal/segment-name.ts";
+import { lastStep, type TimelinePath } from "../wal/timeline-path.ts";
+import { placeSegment, type SegmentFound } from "./answer.ts";
+import { type ArchiveSource, catalogOf } from "./archive-source.ts";
+import { segmentOwner } from "./gaps.ts";
+import type { WalCatalog } from "./wal-catalog.ts";
+import { checkSegment } from "./wal-file-check.ts";
+
+/** A walk or a copy ran into a segment that is not there. */
+export class SegmentMissingError extends AppError {
+  readonly segment: Segment;
+
+  constructor(segment: Segment, segmentBytes: number, because: string) {
+    super(`segment "${segmentName(segment, segmentBytes)}" is not in the archive: ${because}`, {
+      code: "WAL_SEGMENT_MISSING",
+      hint: "look at `wal-g wal-verify integrity`; a base backup taken after it starts anew",
+      exitStatus: EXIT.absent,
+    });
+    this.segment = segment;
+  }
+}
+
+/** Reads one path as of one view of the log. Nothing is remembered but the last segment of a walk. */
+export class PathReader {
+  readonly source: ArchiveSource;
+  readonly view: LogView | null;
+  readonly path: TimelinePath;
+  readonly #catalog: WalCatalog;
+
+  constructor(
+    source: ArchiveSource,
+    view: LogView | null,
+    path: TimelinePath,
+    catalog: WalCatalog = catalogOf(source),
+  ) {
+    this.source = source;
+    this.view = view;
+    this.path = path;
+    this.#catalog = catalog;
+  }
+
+  /**
+   * One segment, clipped to the path and checked. `absent` is proven: by the path, or by a listing made in this call, hence after the
+   * log was read. Throws what leaves a doubt: StoreError, WalFileDamagedError, CodecError, StaleViewError, WalGapError, ….
+   */
+  async segment(segment: Segment, signal: AbortSignal): Promise<SegmentFound> {
+    const { segmentBytes } = this.source;
+    const place = placeSegment(segment, this.path, segmentBytes);
+    if (place.kind === "absent") return place;
+    const stored = await this.stored(segment, signal);
+    if (stored !== null) return stored;
+    const wanted = bytesBetween(segmentStart(segment, segmentBytes), place.until);
+    if (this.view === null) return await this.#partial(segment, wanted, signal);
+    return found(await assembleSegment(this.view, segment, this.path, this.#tools(signal)), wanted);
+  }
+
+  /** Only what wal_005 holds complete, clipped; null when it holds nothing of it. One request as a rule. */
+  async stored(segment: Segment, signal: AbortSignal): Promise<SegmentFound | null> {
+    const { segmentBytes } = this.source;
+    const file = await this.#catalog.read(segmentName(segment, segmentBytes), signal, (bytes) =>
+      checkSegment(bytes, segment, this.source),
+    );
+    if (file === null) return null;
+    const bytes = clipSegment(file.bytes, segment, this.path, segmentBytes);
+    return bytes === null
+      ? { kind: "absent", because: "nothing of it lies on the path" }
+      : { kind: "complete", bytes };
+  }
+
+  /** The path's bytes `[from, to)` in order, a segment at a time. Throws SegmentMissingError where they end early. */
+  walSource(signal: AbortSignal): WalSource {
+    return (from, to) => this.#range(from, to, signal);
+  }
+
+  /** RE(x) on this path; walks back no further than `floor`. */
+  recordEnd(x: Lsn, floor: Lsn, signal: AbortSignal): Promise<RecordEnd> {
+    const { segmentBytes, systemId } = this.source;
+    return findRecordEnd(this.walSource(signal), x, floor, { segmentBytes, systemId });
+  }
+
+  /** The segment that recovery reads at `lsn`. */
+  segmentFor(lsn: Lsn): Segment {
+    const { number } = segmentAt(1, lsn, this.source.segmentBytes);
+    return { timeline: segmentOwner(this.path, number, this.source.segmentBytes), number };
+  }
+
+  async *#range(from: Lsn, to: Lsn, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const { segmentBytes } = this.source;
+    for (let at = from; at < to;) {
+      const segment = this.segmentFor(at);
+      const got = await this.segment(segment, signal);
+      if (got.kind === "absent") throw new SegmentMissingError(segment, segmentBytes, got.because);
+      const start = segmentStart(segment, segmentBytes);
+      const end = minLsn(to, segmentEnd(segment, segmentBytes));
+      const has = got.kind === "complete" ? end : minLsn(end, lsnOf(start + BigInt(got.filled)));
+      if (has < end) {
+        if (has > at) yield got.bytes.subarray(bytesBetween(start, at), bytesBetween(start, has));
+        throw new SegmentMissingError(segment, segmentBytes, `it is known only up to ${formatLsn(has)}`);
+      }
+      yield got.bytes.subarray(bytesBetween(start, at), bytesBetween(start, end));
+      at = end;
+    }
+  }
+
+  /** R3 (d) in an archive without a log: the last timeline's `.partial`, whose end only a walk tells. */
+  async #partial(segment: Segment, wanted: number, signal: AbortSignal): Promise<SegmentFound> {
+    const absent: SegmentFound = { kind: "absent", because: "a listing shows no object of it" };
+    if (segment.timeline !== lastStep(this.path).timeline) return absent;
+    const bytes = await this.#read(segment, true, signal);
+    if (bytes === null) return absent;
+    return { kind: "partial", bytes, filled: Math.min(wanted, lengthWithoutZeros(bytes)) };
+  }
+
+  #tools(signal: AbortSignal): AssembleTools {
+    const { store, cipher } = this.source;
+    return {
+      store,
+      cipher,
+      signal,
+      published: (segment, isPartial) => this.#read(segment, isPartial, signal),
+    };
+  }
+
+  async #read(segment: Segment, isPartial: boolean, signal: AbortSignal): Promise<Uint8Array | null> {
+    const name = segmentName(segment, this.source.segmentBytes);
+    const check = (bytes: Uint8Array): void => checkSegment(bytes, segment, this.source);
+    const file = await this.#catalog.read(isPartial ? `${name}.partial` : name, signal, check);
+    return file?.bytes ?? null;
+  }
+}
+
+function found(assembled: AssembledSegment, wanted: number): SegmentFound {
+  if (assembled.kind === "absent") return assembled;
+  const { bytes, filled } = assembled;
+  return filled >= wanted ? { kind: "complete", bytes } : { kind: "partial", bytes, filled };
+}
+
+/** Length up to the last byte that is not zero, rounded up to 8. */
+export function lengthWithoutZeros(bytes: Uint8Array): number {
+  let length = bytes.byteLength;
+  while (length > 0 && bytes[length - 1] === 0) length -= 1;
+  return Math.min(bytes.byteLength, Math.ceil(length / 8) * 8);
+}
