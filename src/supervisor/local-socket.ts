@@ -1,7 +1,8 @@
 // The socket on which archive_command, restore_command, repmgr's hooks and the command line talk to the supervisor.
 //
-// A request is one line: `VERB argument argument…`. The answer is any number of text lines; the last line is `exit N`. No line, or a closed
-// connection before it, is a failure: the shell client then exits 1. The file's mode is the access control.
+// A request is one line: `VERB argument argument…`; the client keeps its side open, since closing it means that it gave up. The answer is
+// any number of text lines; the last line is `exit N`. No such line, or a closed connection before it, is a failure: the shell client then
+// exits 1. The file's mode is the access control.
 
 import { chmod, chown, rm } from "node:fs/promises";
 import { createServer, type Server, type Socket } from "node:net";
@@ -36,7 +37,7 @@ export async function listenLocally(options: LocalSocketOptions): Promise<LocalS
   await rm(path, { force: true });
   const closing = new AbortController();
   const open = new Set<Socket>();
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
+  const server = createServer((socket) => {
     open.add(socket);
     socket.once("close", () => open.delete(socket));
     serve(socket, options, closing.signal).catch((error: unknown) =>

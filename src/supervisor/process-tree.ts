@@ -151,20 +151,23 @@ function startProgram({ file, args, env, uid, gid, cwd, onLine }: ChildSpec): Ru
   const reading = forwardLines(child.all, onLine);
   return {
     pid: child.pid ?? null,
-    exit: exitOf(child, reading),
+    exit: exitOf(
+      child.then(({ exitCode, signal }) => ({ code: exitCode, signal })),
+      reading,
+    ),
     kill: (signal) => void child.kill(signal),
   };
 }
 
 async function exitOf(
-  child: PromiseLike<{ exitCode?: number; signal?: string; originalMessage?: string }>,
+  child: Promise<{ readonly code: number | undefined; readonly signal: string | undefined }>,
   reading: Promise<void>,
 ): Promise<ChildExit> {
-  const result = await child;
+  const { code, signal } = await child;
   await reading;
   // A program that cannot be run at all counts as the shell's "not found".
-  if (result.exitCode === undefined && result.signal === undefined) return { code: 127, signal: null };
-  return { code: result.exitCode ?? null, signal: result.signal ?? null };
+  if (code === undefined && signal === undefined) return { code: 127, signal: null };
+  return { code: code ?? null, signal: signal ?? null };
 }
 
 /** Lines of a stream; a line is cut at `LINE_LIMIT_BYTES`, so that a child cannot fill the memory. */
