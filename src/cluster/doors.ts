@@ -26,6 +26,8 @@ export interface DoorsFacts {
   readonly logConfirmedMs: number | null;
   /** Were the doors open, or frozen, at the last decision? */
   readonly wereOpen: boolean;
+  /** Since when they are frozen; null when they are not. */
+  readonly frozenSinceMs: number | null;
 }
 
 export type Doors = { readonly because: string } & (
@@ -50,7 +52,9 @@ export function decideDoors(facts: DoorsFacts, timers: Timers): Doors {
   if (!facts.wereOpen) return decideOpening(facts, licence, ageMs, timers);
   if (ageMs <= timers.freezeMs) return { kind: "open", because: licence.because };
   const because = `the licence was last renewed ${ageMs === Infinity ? "never" : `${Math.round(ageMs)} ms ago`}: ${licence.lacks}`;
-  return ageMs <= timers.quitMs ? { kind: "frozen", because } : { kind: "shut", because };
+  // Counted from the freezing: after a pause of this node nothing was tried yet, and nothing is acknowledged meanwhile.
+  const frozenMs = facts.frozenSinceMs === null ? 0 : facts.nowMs - facts.frozenSinceMs;
+  return frozenMs < timers.quitMs ? { kind: "frozen", because } : { kind: "shut", because };
 }
 
 function decideOpening(facts: DoorsFacts, licence: Licence, ageMs: number, timers: Timers): Doors {

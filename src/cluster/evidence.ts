@@ -93,7 +93,8 @@ function livingPrimary(facts: EvidenceFacts, timers: Timers): string | null {
     if (standing === "primary" && name !== primary && sight.kind === "alive") return `${name} leads`;
     if (name === primary && standing === "primary")
       return sight.kind === "alive" ? `${name} leads` : `${name} has been silent for ${sight.forMs} ms only`;
-    if (name === primary && sight.kind === "silent" && standing !== "leaving")
+    if (name === primary && standing === "leaving" && sight.kind === "alive") return `${name} hands over`;
+    if (name === primary && sight.kind === "silent")
       return `${name} has been silent for ${sight.forMs} ms only`;
     if (standing === "contender" && isFresh && report !== null) {
       const ageMs = report.upSeconds * 1000;
@@ -116,7 +117,7 @@ function livingPrimary(facts: EvidenceFacts, timers: Timers): string | null {
 }
 
 const runsGate = (report: Report | null, sight: Sight, timers: Timers): boolean =>
-  sight.kind === "alive" &&
+  sight.kind !== "gone" &&
   report !== null &&
   report.gateForMs !== null &&
   report.gateForMs < timers.gateStaleMs;

@@ -22,7 +22,7 @@ export interface Timers {
   readonly freezeMs: number;
   /** What freezing may take, from the deadline to the last acknowledgement. */
   readonly freezeActMs: number;
-  /** Frozen without a renewal for this long in all: Postgres is killed, its sessions are cut. */
+  /** Frozen for this long without a renewal: Postgres is killed, its sessions are cut. */
   readonly quitMs: number;
   /** Two clocks may differ in speed by this part; both sides allow for it. */
   readonly driftRatio: number;
@@ -54,7 +54,7 @@ export const TIMERS: Timers = {
   signMs: 1_000,
   freezeMs: 1_000,
   freezeActMs: 100,
-  quitMs: 5_000,
+  quitMs: 4_000,
   driftRatio: 0.01,
   stillAfterCloseMs: 1_400,
   stillAfterSilenceMs: 3_000,
@@ -85,8 +85,10 @@ export function timerFaults(timers: Timers): string[] {
   less("renewMs", "freezeMs", 2);
   less("doubtMs", "freezeMs", 2);
   less("freezeMs", "closedMs");
-  less("freezeMs", "quitMs");
-  less("quitMs", "silenceMs");
+  if (timers.freezeMs + timers.quitMs >= timers.silenceMs)
+    faults.push(
+      `freezeMs + quitMs (${timers.freezeMs + timers.quitMs} ms) must be below silenceMs (${timers.silenceMs} ms)`,
+    );
   less("signMs", "stillAfterCloseMs");
   less("signMs", "stillAfterSilenceMs", 2);
   less("stillAfterCloseMs", "closedMs");

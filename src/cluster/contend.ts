@@ -1,0 +1,59 @@
+// A node whose volume held a primary comes up: lead again, come back as a standby, or wait (section 5, T7, G7).
+
+import type { LogLife, MemberView } from "./evidence.ts";
+import type { Timers } from "./timers.ts";
+
+export interface ContendFacts {
+  readonly nowMs: number;
+  readonly startedMs: number;
+  /** The roster as last known, without this node. */
+  readonly counted: readonly string[];
+  readonly members: readonly MemberView[];
+  readonly logLife: LogLife | null;
+  /** The newest fence was put for a promotion or a restore, and no history slot follows it yet. */
+  readonly promotionPending: boolean;
+}
+
+export type Contend = { readonly because: string } &
+  /** Fence, then the junction: the log decides. */
+  (
+    | { readonly kind: "contend" }
+    /** G7: the store is away, and everybody is in sight. */
+    | { readonly kind: "lead-without-store" }
+    | { readonly kind: "rejoin"; readonly primary: string }
+    | { readonly kind: "wait" }
+  );
+
+/** Decides from facts alone. Whatever it says, the junction and the licence decide about acknowledging. */
+export function decideContend(facts: ContendFacts, timers: Timers): Contend {
+  const { members, nowMs, logLife } = facts;
+  const alive = members.filter(({ sight }) => sight.kind === "alive");
+  const lead = alive.find(({ report }) => report?.standing === "primary");
+  if (lead !== undefined) return { kind: "rejoin", primary: lead.name, because: `${lead.name} leads` };
+  const gate = alive.find(({ report }) => isRecent(report?.gateForMs ?? null, timers));
+  if (gate !== undefined) return wait(`${gate.name} runs the gate`);
+  const unseen = facts.counted.filter((name) => !alive.some((member) => member.name === name));
+  const storeAnswers = logLife !== null && nowMs - logLife.readMs <= 2 * timers.signMs;
+  if (unseen.length > 0 && nowMs - facts.startedMs < timers.closedMs)
+    return wait(`${unseen.join(", ")} not heard yet`);
+  if (!storeAnswers) {
+    if (unseen.length > 0) return wait(`the store does not answer, and ${unseen.join(", ")} is out of sight`);
+    if (nowMs - facts.startedMs < STORE_GRACE_MS) return wait("the store does not answer yet");
+    return { kind: "lead-without-store", because: "the store does not answer, and every member is in sight" };
+  }
+  if (unseen.length > 0 && facts.promotionPending && nowMs - logLife.sameSinceMs < timers.gateStaleMs)
+    return wait("a promotion was fenced, and its history may still follow");
+  return {
+    kind: "contend",
+    because:
+      unseen.length === 0 ? "no member leads" : `${unseen.join(", ")} is out of sight; the log decides`,
+  };
+}
+
+const isRecent = (gateForMs: number | null, timers: Timers): boolean =>
+  gateForMs !== null && gateForMs < timers.gateStaleMs;
+
+const wait = (because: string): Contend => ({ kind: "wait", because });
+
+/** A store that is slow to answer at the start is not away. */
+const STORE_GRACE_MS = 5_000;

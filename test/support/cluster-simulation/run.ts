@@ -1,0 +1,54 @@
+// One seed from the first boot to the end: faults, then quiet, then a primary and its standbys must be there.
+
+import type { Rules } from "../../../src/cluster/mind-types.ts";
+import { scheduleFaults } from "./faults.ts";
+import { type Durability, Violation, World } from "./world.ts";
+import { makeRandom, below } from "../random.ts";
+
+export interface Outcome {
+  readonly seed: number;
+  readonly violation: string | null;
+  readonly trace: readonly string[];
+  readonly promotions: number;
+}
+
+/** Runs a seed; the seed alone decides the number of nodes, the mode and the faults. */
+export function runSeed(seed: number, rules: Rules): Outcome {
+  const random = makeRandom(seed ^ 0x5eed);
+  const durability = (["async", "standby", "bucket"] satisfies Durability[])[below(random, 3)]!;
+  const policy = random() < 0.5 ? "strict" : "bounded";
+  const nodes = 2 + below(random, 4);
+  const world = new World({ seed, nodes, durability, policy, rules });
+  world.say(`seed ${seed}: ${nodes} nodes, ${durability} ${policy}`);
+  try {
+    scheduleFaults(world, FAULTS_MS);
+    world.run(FAULTS_MS + HEAL_MS);
+    world.say("all faults are over");
+    expectRecovery(world);
+    return { seed, violation: null, trace: world.trace, promotions: world.promotions };
+  } catch (error) {
+    const sentence = error instanceof Violation ? error.message : String((error as Error).stack);
+    return { seed, violation: sentence, trace: world.trace, promotions: world.promotions };
+  }
+}
+
+/** Within a bounded time a primary acknowledges, and everybody else follows it. */
+function expectRecovery(world: World): void {
+  const limitMs = world.queue.now + RECOVERY_MS;
+  const isWhole = (): boolean => {
+    const primary = world.nodes.find((node) => node.isServing && node.isOpen);
+    if (primary === undefined || world.queue.now - world.lastAckMs > 1_000) return false;
+    return world.nodes.every((node) => node === primary || node.upstream?.node === primary);
+  };
+  if (world.run(limitMs, isWhole)) return;
+  const states = world.nodes.map(
+    (node) =>
+      `${node.mind?.describe() ?? `${node.name} down`} (${node.postgres}, doors ${node.mind?.doors.kind})`,
+  );
+  world.fail(`no whole cluster ${RECOVERY_MS} ms after the faults: ${states.join("; ")}`);
+}
+
+const FAULTS_MS = 40_000;
+/** The longest fault, and the start after it. */
+const HEAL_MS = 13_000;
+const RECOVERY_MS = 60_000;
