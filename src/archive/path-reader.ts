@@ -6,7 +6,7 @@ import type { LogView } from "../tail/read.ts";
 import { type Lsn, bytesBetween, formatLsn, lsnOf, minLsn } from "../wal/lsn.ts";
 import { findRecordEnd, type RecordEnd, type WalSource } from "../wal/record-end.ts";
 import { type Segment, segmentAt, segmentEnd, segmentName, segmentStart } from "../wal/segment-name.ts";
-import { lastStep, type TimelinePath } from "../wal/timeline-path.ts";
+import type { TimelinePath } from "../wal/timeline-path.ts";
 import { placeSegment, type SegmentFound } from "./answer.ts";
 import { type ArchiveSource, catalogOf } from "./archive-source.ts";
 import { segmentOwner } from "./gaps.ts";
@@ -57,7 +57,7 @@ export class PathReader {
     const stored = await this.stored(segment, signal);
     if (stored !== null) return stored;
     const wanted = bytesBetween(segmentStart(segment, segmentBytes), place.until);
-    if (this.view === null) return await this.#partial(segment, wanted, signal);
+    if (this.view === null) return await this.#withoutLog(segment, wanted, signal);
     return found(await assembleSegment(this.view, segment, this.path, this.#tools(signal)), wanted);
   }
 
@@ -109,13 +109,26 @@ export class PathReader {
     }
   }
 
-  /** R3 (d) in an archive without a log: the last timeline's `.partial`, whose end only a walk tells. */
-  async #partial(segment: Segment, wanted: number, signal: AbortSignal): Promise<SegmentFound> {
-    const absent: SegmentFound = { kind: "absent", because: "a listing shows no object of it" };
-    if (segment.timeline !== lastStep(this.path).timeline) return absent;
-    const bytes = await this.#read(segment, true, signal);
-    if (bytes === null) return absent;
-    return { kind: "partial", bytes, filled: Math.min(wanted, lengthWithoutZeros(bytes)) };
+  /**
+   * In an archive without a log: the last timeline's `.partial` (R3 d), whose end only a walk tells; else, in the segment of a fork that the
+   * child never completed, what the parent holds below the fork.
+   */
+  async #withoutLog(segment: Segment, wanted: number, signal: AbortSignal): Promise<SegmentFound> {
+    const index = this.path.findIndex(({ timeline }) => timeline === segment.timeline);
+    if (index === this.path.length - 1) {
+      const bytes = await this.#read(segment, true, signal);
+      if (bytes !== null)
+        return { kind: "partial", bytes, filled: Math.min(wanted, lengthWithoutZeros(bytes)) };
+    }
+    const parent = this.path[index - 1];
+    const start = segmentStart(segment, this.source.segmentBytes);
+    const { begin } = this.path[index]!;
+    if (parent === undefined || begin <= start)
+      return { kind: "absent", because: "a listing shows no object of it" };
+    const below = await this.segment({ ...segment, timeline: parent.timeline }, signal);
+    return below.kind === "complete"
+      ? { kind: "partial", bytes: below.bytes, filled: bytesBetween(start, begin) }
+      : below;
   }
 
   #tools(signal: AbortSignal): AssembleTools {
