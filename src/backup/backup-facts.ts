@@ -13,6 +13,8 @@ export interface BackupFacts {
   readonly modifiedNs: bigint;
   /** From metadata.json or the sentinel; null when neither tells. Nanoseconds since 1970. */
   readonly startedNs: bigint | null;
+  /** The same for its end. */
+  readonly finishedNs: bigint | null;
   readonly startLsn: Lsn | null;
   readonly finishLsn: Lsn | null;
   readonly permanent: boolean;

@@ -10,19 +10,12 @@ const SENTINEL_SUFFIX = "_backup_stop_sentinel.json";
 /** Where a deletion looks. Nothing outside of these folders is ever touched, the tail log least of all. */
 const FOLDERS = [BACKUP_FOLDER, WAL_FOLDER, CATCHUP_FOLDER] as const;
 
-/** How the timelines of the archive hang together; only what is known. */
-export interface Ancestry {
-  /** True unless a history proves that the WAL of `timeline` is no continuation of a backup on `ancestor` from `segment` on. */
-  mayContinue(timeline: number, ancestor: number, segment: bigint): boolean;
-}
-
 export interface DeletePlanInput {
   /** All keys of the store's prefix, or at least of the folders above. */
   readonly keys: readonly string[];
   /** Every backup that has a sentinel. */
   readonly backups: readonly BackupFacts[];
   readonly segmentBytes: number;
-  readonly ancestry: Ancestry;
 }
 
 /** What to remove, in stages: each must be done before the next begins, so that a stop in between leaves nothing half there. */
@@ -50,6 +43,20 @@ export function planBefore(
   return planRemoval(gone, target, input, options);
 }
 
+/**
+ * A policy's rule: of the backups `keep` stays, what it is built on, and permanent ones; of the WAL what follows the oldest of
+ * `keep` and what makes the others consistent. Removes nothing when `keep` is empty.
+ */
+export function planKeeping(keep: ReadonlySet<string>, input: DeletePlanInput): DeletePlan {
+  const oldest = input.backups.filter(({ name }) => keep.has(name)).toSorted(comparePlaces)[0];
+  if (oldest === undefined) return NOTHING;
+  const kept = withBases(keep, input.backups);
+  const gone = input.backups.filter(({ name, permanent }) => !kept.has(name) && !permanent);
+  return planRemoval(new Set(gone.map(({ name }) => name)), oldest, input, { keep });
+}
+
+const NOTHING: DeletePlan = { sentinels: [], objects: [], marks: [], wal: [] };
+
 /** Leftovers before `target`: segments that no backup needs, and parts without a sentinel. Backups stay. */
 export function planGarbage(
   target: BackupFacts,
@@ -59,13 +66,20 @@ export function planGarbage(
   return planRemoval(new Set(), target, input, options);
 }
 
+interface RemovalOptions {
+  readonly byStartTime?: boolean;
+  readonly only?: "wal" | "backups";
+  /** Backups from which on every moment must stay restorable; all that stay, when left out. */
+  readonly keep?: ReadonlySet<string>;
+}
+
 function planRemoval(
   gone: ReadonlySet<string>,
   target: BackupFacts,
   input: DeletePlanInput,
-  options: { readonly byStartTime?: boolean; readonly only?: "wal" | "backups" },
+  options: RemovalOptions,
 ): DeletePlan {
-  const needed = neededBy(gone, target, input);
+  const needed = neededBy(gone, target, input, options.keep);
   const chosen = input.keys.filter((key) => {
     if (!inFolders(key, options.only)) return false;
     const place = placeIn(key, input.segmentBytes);
@@ -113,22 +127,32 @@ interface Needed {
   segment(timeline: number, segment: bigint): boolean;
 }
 
-function neededBy(gone: ReadonlySet<string>, target: BackupFacts, input: DeletePlanInput): Needed {
-  const kept = input.backups.filter((backup) => !gone.has(backup.name));
-  const permanent = input.backups.filter((backup) => backup.permanent);
+/**
+ * Backups that stay at or behind the target need all the WAL that follows them; what they are built on, and permanent ones
+ * before it, only the WAL that makes each consistent.
+ */
+function neededBy(
+  gone: ReadonlySet<string>,
+  target: BackupFacts,
+  input: DeletePlanInput,
+  keep?: ReadonlySet<string>,
+): Needed {
+  const kept = input.backups.filter((backup) => backup.permanent || !gone.has(backup.name));
   const names = withBases(
-    [...kept, ...permanent].map((backup) => backup.name),
+    kept.map((backup) => backup.name),
     input.backups,
   );
-  // Kept backups need all the WAL that follows; a permanent one that lies before the target only what makes it consistent.
-  const open = kept.filter((backup) => !backup.permanent || comparePlaces(backup, target) >= 0);
+  const staying = input.backups.filter((backup) => names.has(backup.name));
+  const open = kept.filter(
+    (backup) => (keep?.has(backup.name) ?? !backup.permanent) || comparePlaces(backup, target) >= 0,
+  );
   return {
     names,
     segment: (timeline, segment) =>
       open.some(
-        (backup) =>
-          segment >= backup.segment && input.ancestry.mayContinue(timeline, backup.timeline, backup.segment),
-      ) || permanent.some((backup) => spans(backup, timeline, segment, input.segmentBytes)),
+        // What continues a backup lies on its timeline or on a newer one; whether a fork lies in between is not asked.
+        (backup) => segment >= backup.segment && timeline >= backup.timeline,
+      ) || staying.some((backup) => spans(backup, timeline, segment, input.segmentBytes)),
   };
 }
 

@@ -1,7 +1,7 @@
 // `wal-g backup-mark`: protects a backup and all that it is built on from deletion, or takes the protection away.
 
 import { planMark, writeMark } from "../../backup/mark.ts";
-import { readFacts } from "./backups.ts";
+import { readBackupFacts } from "../../backup/read-facts.ts";
 import { argumentCount, type Call, type WalgCommand } from "./command.ts";
 
 export const BACKUP_MARK: WalgCommand = {
@@ -22,7 +22,7 @@ async function markBackup(call: Call): Promise<number> {
   const permanent = !flags.isOn("impermanent");
   const store = await call.openStore();
   log.info(`Retrieving previous related backups to be marked: toPermanent=${permanent}`);
-  const backups = await readFacts(store, settings.segmentBytes, signal);
+  const backups = await readBackupFacts(store, settings.segmentBytes, signal);
   if (!permanent) log.info("retrieving permanent objects");
   const plan = planMark(args[0]!, permanent, backups, `${store.name.replace(/^file:\/\//, "")}/`);
   if (plan.isAlready) {

@@ -23,8 +23,8 @@ import {
 } from "../../backup/delete-target.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import { segmentName } from "../../wal/segment-name.ts";
-import { leftAt, pathOfHistory } from "../../wal/timeline-path.ts";
-import { readFacts, sameJson } from "./backups.ts";
+import { readBackupFacts } from "../../backup/read-facts.ts";
+import { sameJson } from "./backups.ts";
 import type { Call, WalgCommand } from "./command.ts";
 import {
   checkBefore,
@@ -35,7 +35,6 @@ import {
   retainArguments,
 } from "./delete-arguments.ts";
 import { type Flag, UsageError } from "./flags.ts";
-import { readWalListing } from "./wal-listing.ts";
 
 const RETAIN_EXAMPLES = [
   "retain 5                      keep 5 backups",
@@ -147,26 +146,14 @@ async function withArchive(
 ): Promise<number> {
   const { log, settings, signal } = call;
   const store = await call.openStore();
-  const { cipher } = await call.openCodec();
   const { segmentBytes } = settings;
   log.info("Backup to delete will be searched in storages: [default]");
   log.info("retrieving permanent objects");
-  const backups = await readFacts(store, segmentBytes, signal);
+  const backups = await readBackupFacts(store, segmentBytes, signal);
   logPermanent(call, backups);
   const keys: string[] = [];
   for await (const { key } of store.list("", signal)) keys.push(key);
-  const { histories } = await readWalListing(store, cipher, segmentBytes, signal);
-  const ancestry = {
-    mayContinue: (timeline: number, ancestor: number, segment: bigint): boolean => {
-      if (timeline === ancestor) return true;
-      if (timeline < ancestor) return false;
-      const history = histories.get(timeline);
-      if (history === undefined) return true;
-      const left = leftAt(pathOfHistory(history), ancestor);
-      return left !== null && left / BigInt(segmentBytes) >= segment;
-    },
-  };
-  return work(call, { store, backups, keys, segmentBytes, ancestry });
+  return work(call, { store, backups, keys, segmentBytes });
 }
 
 function logPermanent({ log, settings }: Call, backups: readonly BackupFacts[]): void {
@@ -308,6 +295,7 @@ const END_OF_ALL: BackupFacts = {
   segment: 0n,
   modifiedNs: 0n,
   startedNs: null,
+  finishedNs: null,
   startLsn: null,
   finishLsn: null,
   permanent: false,

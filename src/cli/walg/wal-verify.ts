@@ -6,7 +6,7 @@ import { AppError } from "../../base/errors.ts";
 import { type Lsn, parseLsn } from "../../wal/lsn.ts";
 import { type Segment, segmentAt, segmentName, type TimelineId } from "../../wal/segment-name.ts";
 import { leftAt, type TimelinePath, pathOfHistory, rootPath } from "../../wal/timeline-path.ts";
-import { readFacts } from "./backups.ts";
+import { readBackupFacts } from "../../backup/read-facts.ts";
 import type { Call, FlagValues, ServerPosition, WalgCommand } from "./command.ts";
 import { UsageError } from "./flags.ts";
 import { framedTable } from "./table.ts";
@@ -64,7 +64,7 @@ async function verifyWal(call: Call): Promise<number> {
   const results: CheckResults = {};
   if (checks.has("integrity")) {
     log.info("Building check runner: integrity");
-    const backups = await readFacts(store, segmentBytes, signal);
+    const backups = await readBackupFacts(store, segmentBytes, signal);
     results.integrity = runIntegrity(call, current, listing, backups);
   }
   if (checks.has("timeline")) {
