@@ -9,6 +9,7 @@ import { withFileLock } from "../base/file-lock.ts";
 import { BodyToWrite, mkdirDurably, writeAll } from "./folder-write.ts";
 import { isTemporaryName, temporaryName, walkFolder } from "./folder-walk.ts";
 import { folderError, hasCode } from "./folder-error.ts";
+import { assertKey } from "./object-key.ts";
 import { type ObjectBody, type ObjectInfo, type ObjectStore, StoreError } from "./object-store.ts";
 
 const READ_BYTES = 1 << 20;
@@ -303,14 +304,13 @@ export class FolderStore implements ObjectStore {
   }
 
   #path(key: string): string {
-    const parts = key.split("/");
-    const bad = parts.some((part) => part === "" || part === "." || part === ".." || part.includes("\0"));
-    if (bad || isTemporaryName(key)) {
+    assertKey(key, this.name);
+    if (isTemporaryName(key)) {
       throw new StoreError("refused", `"${key}" cannot be a key in ${this.name}`, {
-        hint: "use names without empty, `.` or `..` parts and not ending like a temporary file",
+        hint: "use names that do not end like a temporary file",
       });
     }
-    return join(this.#root, ...parts);
+    return join(this.#root, key);
   }
 }
 
