@@ -2,7 +2,9 @@
 
 import { execa } from "execa";
 import type { Clock } from "../base/clock.ts";
+import { AppError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import type { ChildHandle } from "../postgres/server.ts";
 import { type ChildExit, decideRestart, type RestartBudget } from "./restart-budget.ts";
 
 export interface ChildSpec {
@@ -128,14 +130,31 @@ class SupervisedChild implements Child {
   }
 }
 
+/** Starts a program once; what keeps it alive, or not, is the caller's business. Resolves as soon as it runs. Throws when it cannot be started. */
+export function spawnProgram(
+  command: Omit<ChildSpec, "name" | "budget" | "stop" | "onLine">,
+  onLine: (line: string) => void,
+): ChildHandle {
+  const program = startProgram({ ...command, onLine });
+  if (program.pid === null)
+    throw new AppError(`could not start "${command.file}"`, {
+      code: "SPAWN",
+      hint: "look whether the program exists and may be run",
+    });
+  return { pid: program.pid, exited: program.exit, kill: (signal) => program.kill(signal) };
+}
+
 /** One run of a program: its output goes to `onLine`, its exit is a value. */
 interface RunningProgram {
   readonly pid: number | null;
   readonly exit: Promise<ChildExit>;
-  kill(signal: NodeJS.Signals): void;
+  /** False when it has ended already. */
+  kill(signal: NodeJS.Signals): boolean;
 }
 
-function startProgram({ file, args, env, uid, gid, cwd, onLine }: ChildSpec): RunningProgram {
+type Program = Omit<ChildSpec, "name" | "budget" | "stop">;
+
+function startProgram({ file, args, env, uid, gid, cwd, onLine }: Program): RunningProgram {
   const child = execa(file, [...args], {
     reject: false,
     cleanup: false,
@@ -155,7 +174,7 @@ function startProgram({ file, args, env, uid, gid, cwd, onLine }: ChildSpec): Ru
       child.then(({ exitCode, signal }) => ({ code: exitCode, signal })),
       reading,
     ),
-    kill: (signal) => void child.kill(signal),
+    kill: (signal) => child.kill(signal),
   };
 }
 

@@ -1,0 +1,97 @@
+// Gathers what the boot decision needs: the volume's marks and what the store shows. Changes nothing.
+
+import { access } from "node:fs/promises";
+import { join } from "node:path";
+import { messageOf, unreachable } from "../base/errors.ts";
+import { listBackups, readSentinel } from "../backup/catalog.ts";
+import { inspectVolume, type VolumePaths } from "../postgres/data-directory.ts";
+import { type ObjectStore, StoreError } from "../storage/object-store.ts";
+import { readIdentity } from "../tail/cluster-identity.ts";
+import { ForeignLogError, LogDamagedError, LogUnreadableError } from "../tail/errors.ts";
+import type { StoreFacts, VolumeFacts } from "./boot-decision.ts";
+
+/** What the volume holds, in the words of the decision. Throws VolumeError when it cannot be read. */
+export async function gatherVolume(paths: VolumePaths, major: number): Promise<VolumeFacts> {
+  const state = await inspectVolume(paths, major);
+  switch (state.kind) {
+    case "empty":
+      return { kind: "empty" };
+    case "unfinished":
+      return { kind: "unfinished", work: state.mark.work };
+    case "wrong-version":
+      return { kind: "wrong-version", found: String(state.major), expected: String(major) };
+    case "foreign":
+      return { kind: "foreign", because: state.because };
+    case "unmarked":
+      if (state.control === null) return { kind: "foreign", because: state.because };
+      if (state.major !== null && state.major !== major)
+        return { kind: "wrong-version", found: String(state.major), expected: String(major) };
+      return {
+        kind: "by-hand",
+        systemId: state.control.systemId.toString(),
+        hasBackupLabel: await exists(join(paths.dataDirectory, "backup_label")),
+        recoverySignal: await exists(join(paths.dataDirectory, "recovery.signal")),
+      };
+    case "was-primary":
+      return {
+        kind: "primary",
+        systemId: state.control.systemId.toString(),
+        timeline: state.control.timeline,
+        recoverySignal: await exists(join(paths.dataDirectory, "recovery.signal")),
+      };
+    case "was-standby":
+      return {
+        kind: "standby",
+        systemId: state.control.systemId.toString(),
+        timeline: state.control.timeline,
+      };
+    default:
+      return unreachable(state);
+  }
+}
+
+/** A look into the store: an identity, backups, or a proof that nothing is there. Never throws for what the store does. */
+export async function gatherStore(
+  store: Pick<ObjectStore, "name" | "get" | "list">,
+  signal: AbortSignal,
+): Promise<StoreFacts> {
+  try {
+    const identity = await readIdentity(store, signal);
+    const backups = await listBackups(store, signal);
+    if (identity !== null) {
+      const systemId = identity.systemId.toString();
+      return { kind: backups.length === 0 ? "unfinished-founding" : "cluster", systemId };
+    }
+    // An archive that WAL-G wrote has backups and no identity of ours.
+    const newest = backups.at(-1);
+    if (newest !== undefined) {
+      const sentinel = await readSentinel(store, newest.name, signal);
+      return { kind: "cluster", systemId: (sentinel.systemIdentifier ?? "unknown").toString() };
+    }
+    for await (const { key } of store.list("", signal))
+      return { kind: "damaged", because: `there is no backup, but "${key}" and perhaps more` };
+    return { kind: "empty" };
+  } catch (error) {
+    signal.throwIfAborted();
+    return factsOfError(error);
+  }
+}
+
+/** What an error of the store says about it. */
+export function factsOfError(
+  error: unknown,
+): Exclude<StoreFacts, { kind: "empty" | "cluster" | "unfinished-founding" }> {
+  const because = messageOf(error);
+  if (error instanceof StoreError) return { kind: error.kind, because };
+  if (error instanceof LogUnreadableError) return { kind: "undecryptable", because };
+  if (error instanceof LogDamagedError || error instanceof ForeignLogError)
+    return { kind: "damaged", because };
+  return { kind: "unknown", because };
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
+}
