@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { silentLog } from "../../src/base/log.ts";
 import { type BackupFacts, comparePlaces, placeIn } from "../../src/backup/backup-facts.ts";
 import { executeDeletion } from "../../src/backup/delete.ts";
@@ -218,7 +218,7 @@ const ways: fc.Arbitrary<Way> = fc.oneof(
       label: `retain ${modifier} ${count} byStartTime=${byStartTime} after=${after}`,
       plan: (history) => {
         const point = after === null ? null : ({ kind: "time", ns: BigInt(after) * 1_000_000_000n } as const);
-        const target = retainTarget(history.backups, count, modifier as null, point, { byStartTime });
+        const target = retainTarget(history.backups, count, modifier, point, { byStartTime });
         return target === null
           ? null
           : {
@@ -233,7 +233,7 @@ const ways: fc.Arbitrary<Way> = fc.oneof(
       label: `before ${at} ${modifier} byStartTime=${byStartTime}`,
       plan: (history) => {
         const point = { kind: "time", ns: BigInt(at) * 1_000_000_000n } as const;
-        const target = beforeTarget(history.backups, point, modifier as null, { byStartTime });
+        const target = beforeTarget(history.backups, point, modifier, { byStartTime });
         return target === null
           ? null
           : {
@@ -255,7 +255,7 @@ const ways: fc.Arbitrary<Way> = fc.oneof(
       label: `target ${index} ${modifier}`,
       plan: (history) => {
         const name = history.backups[index % history.backups.length]?.name ?? "none";
-        const family = targetFamily(history.backups, name, modifier as null);
+        const family = targetFamily(history.backups, name, modifier);
         return onward(planBackups(new Set(family.map((backup) => backup.name)), inputOf(history)));
       },
     })),

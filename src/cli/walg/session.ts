@@ -1,17 +1,15 @@
 // What a WAL-G command works with, opened from its settings when it is first needed.
 
+import { resolve } from "node:path";
 import { AppError } from "../../base/errors.ts";
 import { Secret } from "../../base/secret.ts";
-import { noCipher } from "../../codec/encryption.ts";
-import type { Method } from "../../codec/compression.ts";
-import type { Codec } from "../../codec/seal.ts";
 import type { ServerAddress } from "../../postgres/server-address.ts";
 import { serverFacts, walPositions } from "../../postgres/queries.ts";
 import { withSql } from "../../postgres/sql.ts";
-import { openFolderStore } from "../../storage/folder-store.ts";
-import type { ObjectStore } from "../../storage/object-store.ts";
 import type { CommandContext } from "../commands.ts";
-import type { Call, ServerPosition, Settings } from "./command.ts";
+import { readStoreSettings } from "../settings.ts";
+import { openCodec, openStore, settingsWorld } from "../wiring.ts";
+import { type Call, type ServerPosition, Settings } from "./command.ts";
 
 /** Replacements for parts of the outside world. */
 export interface SessionTools {
@@ -23,29 +21,30 @@ export interface SessionTools {
 export function openSession(
   settings: Settings,
   context: CommandContext,
+  log: Call["log"],
   tools: SessionTools,
 ): Pick<Call, "openStore" | "openCodec" | "askPosition"> {
+  const read = (): ReturnType<typeof readStoreSettings> =>
+    readStoreSettings(storeEnv(settings), settingsWorld);
+  const bytesPerSecond = settings.count("WALG_NETWORK_RATE_LIMIT", 0);
   return {
-    openStore: once(() => openStoreOf(settings)),
-    openCodec: once(() => Promise.resolve(codecOf(settings))),
+    openStore: once(async () =>
+      openStore(read().store, {
+        clock: context.clock,
+        log,
+        bytesPerSecond: bytesPerSecond === 0 ? null : bytesPerSecond,
+      }),
+    ),
+    openCodec: once(async () => openCodec(read().codec)),
     askPosition: tools.askPosition ?? (() => askServer(settings, context.signal)),
   };
 }
 
-async function openStoreOf(settings: Settings): Promise<ObjectStore> {
+/** WAL-G takes a folder relative to where it runs. */
+function storeEnv(settings: Settings): Settings["env"] {
   const folder = settings.text("WALG_FILE_PREFIX");
-  if (folder !== undefined) return openFolderStore(folder.replace(/^file:\/\/(localhost)?/, ""));
-  throw new AppError("no storage is configured", {
-    code: "NO_STORE",
-    hint: "set WALG_S3_PREFIX (s3://bucket/path) or WALG_FILE_PREFIX (a folder), in the environment or a configuration file",
-  });
-}
-
-function codecOf(settings: Settings): Codec {
-  return {
-    compression: { method: (settings.text("WALG_COMPRESSION_METHOD") ?? "lz4") as Method },
-    cipher: noCipher,
-  };
+  if (folder === undefined) return settings.env;
+  return { ...settings.env, WALG_FILE_PREFIX: resolve(folder.replace(/^file:\/\/(localhost)?/, "")) };
 }
 
 async function askServer(settings: Settings, signal: AbortSignal): Promise<ServerPosition> {

@@ -2,7 +2,7 @@
 
 import { listWal, WalCatalog, type WalObject } from "../../archive/wal-catalog.ts";
 import { messageOf } from "../../base/errors.ts";
-import type { Cipher } from "../../codec/encryption.ts";
+import { type Cipher, noCipher } from "../../codec/encryption.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import { historyName, type Segment, type TimelineId } from "../../wal/segment-name.ts";
 import { parseHistory, type TimelineHistory } from "../../wal/timeline-history.ts";
@@ -19,10 +19,13 @@ export interface WalListing {
   readonly damaged: ReadonlyMap<TimelineId, string>;
 }
 
-/** Lists the archive and reads its histories; a history that cannot be read is told, not thrown. */
+/**
+ * Lists the archive and reads its histories; a history that cannot be read is told, not thrown. `openCipher` is called only
+ * when there is one.
+ */
 export async function readWalListing(
   store: Pick<ObjectStore, "get" | "list">,
-  cipher: Cipher,
+  openCipher: () => Promise<Cipher>,
   segmentBytes: number,
   signal: AbortSignal,
 ): Promise<WalListing> {
@@ -33,6 +36,7 @@ export async function readWalListing(
   const historyTimelines = [
     ...new Set(objects.flatMap(({ meaning }) => (meaning.kind === "history" ? [meaning.timeline] : []))),
   ].sort((a, b) => a - b);
+  const cipher = historyTimelines.length === 0 ? noCipher : await openCipher();
   const catalog = new WalCatalog({ store, cipher, segmentBytes, ...likely(objects) });
   for (const timeline of historyTimelines) {
     try {

@@ -36,8 +36,12 @@ interface ShownTimeline {
 async function showWal(call: Call): Promise<number> {
   const { flags, settings, signal, print } = call;
   const store = await call.openStore();
-  const { cipher } = await call.openCodec();
-  const listing = await readWalListing(store, cipher, settings.segmentBytes, signal);
+  const listing = await readWalListing(
+    store,
+    async () => (await call.openCodec()).cipher,
+    settings.segmentBytes,
+    signal,
+  );
   const withBackups = !flags.isOn("without-backups");
   const backups = withBackups ? await withMetadata(store, await listBackups(store, signal), signal) : [];
   const shown = timelinesOf(listing, backups, settings.segmentBytes);

@@ -59,8 +59,12 @@ async function verifyWal(call: Call): Promise<number> {
   const current = currentSegment(position, segmentBytes);
   if (!flags.has("lsn")) log.info(`Current WAL segment: ${segmentName(current, segmentBytes)}`);
   const store = await call.openStore();
-  const { cipher } = await call.openCodec();
-  const listing = await readWalListing(store, cipher, segmentBytes, signal);
+  const listing = await readWalListing(
+    store,
+    async () => (await call.openCodec()).cipher,
+    segmentBytes,
+    signal,
+  );
   const results: CheckResults = {};
   if (checks.has("integrity")) {
     log.info("Building check runner: integrity");
