@@ -1,7 +1,8 @@
 // Accepted bytes on a path of timelines, put together from slots, base and wal_005 (R3, L7).
 
-import { type Lsn, formatLsn, lsnOf, minLsn } from "../wal/lsn.ts";
+import { type Lsn, ZERO_LSN, formatLsn, lsnOf, minLsn } from "../wal/lsn.ts";
 import { type RecordEnd, type WalSource, findRecordEnd } from "../wal/record-end.ts";
+import type { WalkOptions } from "../wal/record.ts";
 import { type Segment, segmentAt, segmentEnd, segmentName, segmentStart } from "../wal/segment-name.ts";
 import {
   type TimelinePath,
@@ -119,9 +120,13 @@ export function clipSegment(
 }
 
 /** RE(End) of the winner's history, by a walk over its bytes. Throws as readAccepted, and RecordEndUnknownError. */
-export function recordEndOfLog(view: LogView, tools: AssembleTools): Promise<RecordEnd> {
+export function recordEndOfLog(
+  view: LogView,
+  tools: AssembleTools,
+  onRecord?: WalkOptions["onRecord"],
+): Promise<RecordEnd> {
   const tip = requireTip(view);
-  return recordEndAt(view, tip.path, tip.end, tools);
+  return recordEndAt(view, tip.path, tip.end, tools, onRecord);
 }
 
 /** RE(x) of a path's accepted bytes. */
@@ -130,13 +135,12 @@ export function recordEndAt(
   path: TimelinePath,
   x: Lsn,
   tools: AssembleTools,
+  onRecord?: WalkOptions["onRecord"],
 ): Promise<RecordEnd> {
   const source: WalSource = (from, to) => mustReadAccepted(view, path, from, to, tools);
-  return findRecordEnd(source, x, earliest(view), view.identity);
+  const options = onRecord === undefined ? view.identity : { ...view.identity, onRecord };
+  return findRecordEnd(source, x, ZERO_LSN, options);
 }
-
-/** The first position that the log itself can vouch for; below it only a WAL-G archive from before. */
-const earliest = (_view: LogView): Lsn => lsnOf(0n);
 
 export function requireTip(view: Pick<LogView, "tip">): LogTip {
   if (view.tip === null) throw new LogUseError("the log holds no WAL yet");

@@ -24,6 +24,8 @@ export interface RecordEnd {
   readonly at: Lsn;
   /** True when a record was begun below X and is not complete. */
   readonly isCut: boolean;
+  /** The walk that found it, standing at X: it goes on with the bytes from X. */
+  readonly walk: RecordWalk;
 }
 
 /**
@@ -37,14 +39,14 @@ export async function findRecordEnd(
   options: WalkOptions,
 ): Promise<RecordEnd> {
   if (x <= floor) {
-    if (x === floor && x % BigInt(PAGE_BYTES) !== 0n) return { at: x, isCut: false };
-    throw new RecordEndUnknownError(x, floor);
+    if (x < floor || x % BigInt(PAGE_BYTES) === 0n) throw new RecordEndUnknownError(x, floor);
+    return { at: x, isCut: false, walk: new RecordWalk(x, options) };
   }
   let from = maxLsn(segmentFloor(addBytes(x, -1), options.segmentBytes), floor);
   for (;;) {
     const walk = await walkRange(source, from, x, options);
     const at = walk.recordEndWithZeros();
-    if (at !== null) return { at, isCut: at < x };
+    if (at !== null) return { at, isCut: at < x, walk };
     if (from === floor) throw new RecordEndUnknownError(x, floor);
     from = maxLsn(
       lsnOf(from - BigInt(options.segmentBytes) < 0n ? 0n : from - BigInt(options.segmentBytes)),
@@ -63,7 +65,6 @@ export async function walkRange(
   const walk = new RecordWalk(from, options);
   for await (const chunk of source(from, to)) {
     walk.push(chunk);
-    if (walk.stopped !== null) break;
   }
   return walk;
 }

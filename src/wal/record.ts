@@ -18,6 +18,8 @@ export interface WalkOptions {
   readonly segmentBytes: number;
   /** null: learned from the first long header. */
   readonly systemId?: bigint | null;
+  /** True when a record is known to end exactly at the start, as at a fork. */
+  readonly isRecordEnd?: boolean;
   /** Called for every valid record, in order. */
   readonly onRecord?: (record: WalkedRecord) => void;
 }
@@ -30,7 +32,7 @@ export interface WalkedRecord {
   readonly xid: number;
   readonly manager: number;
   readonly info: number;
-  /** The first bytes behind the header, at most 64. */
+  /** The first bytes behind the header, at most 96. */
   readonly head: Uint8Array;
 }
 
@@ -48,7 +50,7 @@ export const RECORD_HEADER_BYTES = 24;
 export const RECORD_LIMIT_BYTES = 1020 * 1024 * 1024;
 const LAST_BUILTIN_MANAGER = 21; // LogicalMessage, in 15 to 18
 const FIRST_CUSTOM_MANAGER = 128; // RM_MIN_CUSTOM_ID
-const HEAD_BYTES = 64;
+const HEAD_BYTES = 96; // a restore point: header of the data, time, 64 bytes of name
 
 /**
  * Walks WAL that is pushed in order, in constant memory. `start` is a record's start (a REDO position) or a page boundary, where the
@@ -65,11 +67,11 @@ export class RecordWalk {
     const isBoundary = at % PAGE_BYTES === 0;
     this.#s = {
       at,
-      mode: isBoundary ? "first-page" : "record",
+      mode: isBoundary && options.isRecordEnd !== true ? "first-page" : "record",
       page: new Uint8Array(LONG_HEADER_BYTES),
       pageFilled: 0,
       inPageHeader: isBoundary,
-      recordEnd: isBoundary ? null : at,
+      recordEnd: isBoundary && options.isRecordEnd !== true ? null : at,
       previous: null,
       magic: null,
       systemId: options.systemId ?? null,

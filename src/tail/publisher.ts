@@ -1,0 +1,195 @@
+// The owner's publishing to wal_005, one object after another, from what the log accepted (P1 to P3).
+
+import { messageOf } from "../base/errors.ts";
+import { bytesBetween } from "../wal/lsn.ts";
+import { type Segment, historyName, segmentEnd, segmentName, segmentStart } from "../wal/segment-name.ts";
+import { type AssembleTools, mustReadAccepted } from "./assemble.ts";
+import { Change } from "./change.ts";
+import { LogUseError, PublishConflictError, WalGapError } from "./errors.ts";
+import type { Debt, Owed } from "./owed.ts";
+import { PARTIAL, type PublishTools, fetchPublishedHistory, publishObject } from "./publish.ts";
+import type { LogView } from "./read.ts";
+import type { SegmentBytes } from "./segment-bytes.ts";
+import { sha256 } from "./slot.ts";
+
+export interface PublisherOptions {
+  readonly tools: PublishTools;
+  readonly assemble: AssembleTools;
+  /** The log as settled now. */
+  readonly view: () => LogView;
+  /** Told after every debt that was paid. */
+  readonly onPaid: () => void;
+}
+
+export class Publisher {
+  readonly #options: PublisherOptions;
+  readonly #change = new Change();
+  #debts: Debt[] = [];
+  #kept: { readonly timeline: number; readonly bytes: SegmentBytes }[] = [];
+  #hashes = new Map<string, string>();
+  #conflict: PublishConflictError | null = null;
+  #isFirst = true;
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+  }
+
+  /** The oldest debt that is not paid; bases must not reach past it (D1). */
+  get oldestDebt(): Debt | null {
+    return this.#debts[0] ?? null;
+  }
+
+  get debts(): number {
+    return this.#debts.length;
+  }
+
+  /** Set while something else stands where accepted bytes belong. */
+  get conflict(): PublishConflictError | null {
+    return this.#conflict;
+  }
+
+  /** Keeps the bytes of a segment that has just filled, to save reading them back; the oldest go when there are many. */
+  keep(timeline: number, bytes: SegmentBytes): void {
+    this.#kept.push({ timeline, bytes });
+    const limit = Math.max(1, Math.floor(LIMITS.keptBytes / this.#segmentBytes));
+    if (this.#kept.length > limit) this.#kept.shift();
+  }
+
+  owe(debts: readonly Debt[]): void {
+    if (debts.length === 0) return;
+    this.#debts.push(...debts);
+    this.#change.bump();
+  }
+
+  /** SHA-256 of the plain bytes of a segment published by this process lately. */
+  hashOf(name: string): string | null {
+    return this.#hashes.get(name) ?? null;
+  }
+
+  /** Resolves when nothing is owed for that segment. */
+  whenPaid(segment: Segment, ...signals: AbortSignal[]): Promise<void> {
+    const isOwed = ({ owed }: Debt): boolean =>
+      owed.kind === "segment" &&
+      owed.segment.timeline === segment.timeline &&
+      owed.segment.number === segment.number;
+    return this.#change.until(() => !this.#debts.some(isOwed), ...signals);
+  }
+
+  whenIdle(...signals: AbortSignal[]): Promise<void> {
+    return this.#change.until(() => this.#debts.length === 0, ...signals);
+  }
+
+  /** Pays debts until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const debt = this.#debts[0];
+      if (debt === undefined) {
+        await this.#change.until(() => this.#debts.length > 0, signal);
+      } else if (await this.#pay(debt.owed, signal)) {
+        this.#debts.shift();
+        this.#conflict = null;
+        this.#options.onPaid();
+        this.#change.bump();
+      }
+    }
+  }
+
+  /** True when it stands in wal_005 now. */
+  async #pay(owed: Owed, signal: AbortSignal): Promise<boolean> {
+    const { tools } = this.#options;
+    try {
+      const { name, plain } = await this.#content(owed);
+      const outcome = await publishObject(name, plain, this.#isFirst, tools);
+      this.#isFirst = false;
+      this.#remember(name, plain);
+      tools.log.debug("published", { name, outcome });
+      return true;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof WalGapError) {
+        tools.log.error("a segment with a gap is not published", { because: error.message });
+        return true;
+      }
+      if (error instanceof PublishConflictError) this.#conflict = error;
+      tools.log.error("publishing to wal_005 has stopped, it will be tried again", {
+        because: messageOf(error),
+      });
+      await tools.clock.sleep(LIMITS.pauseMs, signal);
+      return false;
+    }
+  }
+
+  async #content(owed: Owed): Promise<{ name: string; plain: Uint8Array }> {
+    const segmentBytes = this.#segmentBytes;
+    switch (owed.kind) {
+      case "history":
+        return { name: historyName(owed.timeline), plain: await this.#history(owed.timeline) };
+      case "segment":
+        return { name: segmentName(owed.segment, segmentBytes), plain: await this.#segment(owed) };
+      case "partial":
+        return { name: segmentName(owed.segment, segmentBytes) + PARTIAL, plain: await this.#segment(owed) };
+      default:
+        return owed satisfies never;
+    }
+  }
+
+  async #history(timeline: number): Promise<Uint8Array> {
+    const body = this.#options.view().histories.get(timeline)?.body;
+    if (body === undefined) throw new LogUseError(`the log does not know timeline ${timeline}`);
+    if (body !== null) return body;
+    const { store, codec, signal } = this.#options.tools;
+    const there = await fetchPublishedHistory(store, timeline, codec, signal);
+    if (there === null)
+      throw new LogUseError(`the history of timeline ${timeline} is gone from log and wal_005`);
+    return there;
+  }
+
+  /** The whole segment as its path composes it; a partial one is padded with zeros. */
+  async #segment(owed: Exclude<Owed, { kind: "history" }>): Promise<Uint8Array> {
+    const { segment, path } = owed;
+    const start = segmentStart(segment, this.#segmentBytes);
+    const end = owed.kind === "partial" ? owed.end : segmentEnd(segment, this.#segmentBytes);
+    if (owed.kind === "segment") {
+      const kept = this.#takeKept(segment);
+      if (kept !== null) return kept;
+    }
+    const plain = new Uint8Array(this.#segmentBytes);
+    let at = start;
+    for await (const piece of mustReadAccepted(
+      this.#options.view(),
+      path,
+      start,
+      end,
+      this.#options.assemble,
+    )) {
+      plain.set(piece, bytesBetween(start, at));
+      at = (at + BigInt(piece.byteLength)) as typeof at;
+    }
+    return plain;
+  }
+
+  #takeKept(segment: Segment): Uint8Array | null {
+    const start = segmentStart(segment, this.#segmentBytes);
+    const found = this.#kept.find(
+      ({ timeline, bytes }) => timeline === segment.timeline && bytes.start === start && bytes.isFull,
+    );
+    if (found === undefined) return null;
+    this.#kept = this.#kept.filter((each) => each !== found);
+    return found.bytes.slice(start, found.bytes.end);
+  }
+
+  #remember(name: string, plain: Uint8Array): void {
+    this.#hashes.set(name, sha256(plain));
+    if (this.#hashes.size > LIMITS.hashes) this.#hashes.delete(this.#hashes.keys().next().value!);
+  }
+
+  get #segmentBytes(): number {
+    return this.#options.view().identity.segmentBytes;
+  }
+}
+
+const LIMITS = {
+  keptBytes: 64 * 1024 * 1024, // past this, complete segments are read back from their slots
+  hashes: 1_000,
+  pauseMs: 10_000,
+} as const;
