@@ -3,11 +3,17 @@
 import { open, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 
-/** Writes `body` to `path` so that after a crash the file is whole, old or new. */
-export async function writeDurably(path: string, body: Uint8Array | string, mode = 0o600): Promise<void> {
+/** Writes `body` to `path` so that after a crash the file is whole, old or new. Nobody but `owner` ever sees it with other rights. */
+export async function writeDurably(
+  path: string,
+  body: Uint8Array | string,
+  mode = 0o600,
+  owner?: { readonly uid: number; readonly gid: number },
+): Promise<void> {
   const temporary = `${path}.tmp`;
   {
     await using file = await open(temporary, "w", mode);
+    if (owner !== undefined) await file.chown(owner.uid, owner.gid);
     await file.writeFile(body);
     await file.sync();
   }
