@@ -1,5 +1,6 @@
 // Splits a huge JSON object into the members of its members without holding it: files_metadata.json may exceed a gigabyte.
 
+import { unreachable } from "../base/errors.ts";
 import { BackupFormatError } from "./format-error.ts";
 
 /** One member of an object that is itself a member of the outermost object. */
@@ -107,6 +108,8 @@ class Splitter {
       case "key":
       case "after":
         return this.#refuse("has bytes behind its end");
+      default:
+        return unreachable(this.#place);
     }
   }
 

@@ -1,7 +1,8 @@
 // Our own manifest beside a backup's parts: a SHA-256 for each object, which WAL-G's format lacks. WAL-G ignores it.
 
 import { BackupFormatError } from "./format-error.ts";
-import { formatGoJson } from "./go-json.ts";
+import type { Json } from "../base/lossless-json.ts";
+import { type Nanoseconds, formatGoJson, formatInstant, parseInstant } from "./go-json.ts";
 import { FieldReader, fieldsOf } from "./sentinel.ts";
 
 /** One object as it lies in the store. */
@@ -19,6 +20,16 @@ export interface Manifest {
   /** SHA-256 of the sentinel and of files_metadata.json (null when the backup has none). metadata.json changes with marks. */
   readonly sentinelSha256: string;
   readonly filesMetadataSha256: string | null;
+  /** For the next delta; null in backups that no delta with skips can be taken from. */
+  readonly source: ManifestSource | null;
+}
+
+/** Where the files were read. */
+export interface ManifestSource {
+  /** Tells the volume from any other, and from a copy of it. */
+  readonly volume: string;
+  /** When the first file was looked at. */
+  readonly lookedAt: Nanoseconds;
   /** OID to `xmin` of its row in pg_database: tells a re-created database from the one that the backup holds. */
   readonly databases: ReadonlyMap<string, string>;
 }
@@ -30,7 +41,14 @@ export function formatManifest(manifest: Manifest): string {
     sentinel_sha256: manifest.sentinelSha256,
     files_metadata_sha256: manifest.filesMetadataSha256,
     parts: manifest.parts.map(({ name, bytes, sha256 }) => ({ name, bytes, sha256 })),
-    databases: Object.fromEntries(manifest.databases),
+    source:
+      manifest.source === null
+        ? null
+        : {
+            volume: manifest.source.volume,
+            looked_at: formatInstant(manifest.source.lookedAt),
+            databases: Object.fromEntries(manifest.source.databases),
+          },
   });
 }
 
@@ -51,10 +69,20 @@ export function parseManifest(text: string, object: string): Manifest {
     parts: parts.map((part) => parsePart(part, object)),
     sentinelSha256: hash(read.text("sentinel_sha256"), object),
     filesMetadataSha256: filesSha === null ? null : hash(read.text("files_metadata_sha256"), object),
-    databases: new Map(
-      Object.entries(fields.get("databases") ?? {}).map(([oid, xmin]) => [oid, String(xmin)]),
-    ),
+    source: parseSource(fields.get("source") ?? null, object),
   };
+}
+
+function parseSource(value: Json, object: string): ManifestSource | null {
+  if (value === null) return null;
+  if (typeof value !== "object" || Array.isArray(value))
+    throw new BackupFormatError(object, "has a malformed source");
+  const { volume, looked_at: time, databases } = value as Record<string, Json>;
+  const lookedAt = typeof time === "string" ? parseInstant(time) : null;
+  if (typeof volume !== "string" || lookedAt === null)
+    throw new BackupFormatError(object, "has a malformed source");
+  const rows = Object.entries(databases ?? {});
+  return { volume, lookedAt, databases: new Map(rows.map(([oid, xmin]) => [oid, String(xmin)])) };
 }
 
 function parsePart(value: unknown, object: string): ManifestPart {

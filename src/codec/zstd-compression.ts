@@ -19,6 +19,9 @@ import { skipFrame } from "./skippable-frame.ts";
 /** WAL-G's names (WALG_ZSTD_LEVEL). */
 export type ZstdLevel = "fastest" | "default" | "better" | "best";
 
+/** The library's number of a level. */
+export const zstdLevelNumber = (level: ZstdLevel): number => LEVELS[level];
+
 const LEVELS: Record<ZstdLevel, number> = { fastest: 1, default: 3, better: 7, best: 11 };
 const MAGIC = 0xfd2fb528;
 /** Frames that want a larger window are refused: it is allocated before the content is known to be good. */

@@ -1,0 +1,170 @@
+// Bytes between the main thread and a worker, with a window: neither side runs ahead of the other.
+
+import type { MessagePort, Transferable } from "node:worker_threads";
+import { AppError, messageOf } from "../base/errors.ts";
+
+type Message =
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  | { readonly kind: "taken"; readonly bytes: number }
+  | { readonly kind: "note"; readonly note: unknown }
+  | { readonly kind: "end"; readonly result: unknown }
+  | { readonly kind: "failed"; readonly error: PlainError };
+
+/** An error that can cross threads. */
+interface PlainError {
+  readonly name: string;
+  readonly message: string;
+  readonly code: string | null;
+  readonly hint: string | null;
+  readonly stack: string;
+}
+
+/**
+ * One end of a channel. Each end may send bytes, notes, and at last either a result or an error; what the peer failed
+ * with is thrown wherever this end waits.
+ */
+export class ThreadChannel {
+  readonly #port: MessagePort;
+  readonly #windowBytes: number;
+  readonly #onNote: (note: unknown) => void;
+  #queue: Uint8Array[] = [];
+  #unacknowledgedBytes = 0;
+  #peer: { readonly result: unknown } | { readonly error: Error } | null = null;
+  #wake: (() => void)[] = [];
+
+  constructor(
+    port: MessagePort,
+    onNote: (note: unknown) => void = () => undefined,
+    windowBytes = WINDOW_BYTES,
+  ) {
+    this.#port = port;
+    this.#windowBytes = windowBytes;
+    this.#onNote = onNote;
+    port.on("message", (message: Message) => this.#take(message));
+  }
+
+  /** Hands bytes over; the caller must not touch them afterwards, their memory may move. Waits while the window is full. */
+  async send(bytes: Uint8Array): Promise<void> {
+    while (this.#unacknowledgedBytes >= this.#windowBytes) await this.#changed();
+    if (this.#peer !== null && "error" in this.#peer) throw this.#peer.error;
+    this.#unacknowledgedBytes += bytes.byteLength;
+    const own = movable(bytes);
+    this.#post({ kind: "bytes", bytes: own }, [own.buffer as ArrayBuffer]);
+  }
+
+  /** A message beside the bytes, in order with them. */
+  note(note: unknown): void {
+    this.#post({ kind: "note", note });
+  }
+
+  finish(result: unknown = null): void {
+    this.#post({ kind: "end", result });
+  }
+
+  fail(error: unknown): void {
+    this.#post({ kind: "failed", error: plainOf(error) });
+  }
+
+  /** What the peer sends, until its end. A piece counts as taken once the next is asked for. */
+  async *receive(): AsyncGenerator<Uint8Array> {
+    for (;;) {
+      const bytes = this.#queue.shift();
+      if (bytes !== undefined) {
+        const size = bytes.byteLength;
+        yield bytes;
+        this.#post({ kind: "taken", bytes: size });
+        continue;
+      }
+      if (this.#peer !== null) {
+        if ("error" in this.#peer) throw this.#peer.error;
+        return;
+      }
+      await this.#changed();
+    }
+  }
+
+  /** The peer's result, once it is there. */
+  async result(): Promise<unknown> {
+    while (this.#peer === null) await this.#changed();
+    if ("error" in this.#peer) throw this.#peer.error;
+    return this.#peer.result;
+  }
+
+  /** Everything that waits on this end throws `error`: the peer is gone. */
+  abort(error: Error): void {
+    this.#peer ??= { error };
+    this.#notify();
+  }
+
+  close(): void {
+    this.#port.close();
+  }
+
+  #take(message: Message): void {
+    switch (message.kind) {
+      case "bytes":
+        this.#queue.push(message.bytes);
+        break;
+      case "taken":
+        this.#unacknowledgedBytes -= message.bytes;
+        break;
+      case "note":
+        this.#onNote(message.note);
+        return;
+      case "end":
+        this.#peer ??= { result: message.result };
+        break;
+      case "failed":
+        this.#peer ??= { error: errorOf(message.error) };
+    }
+    this.#notify();
+  }
+
+  #post(message: Message, transfer: readonly Transferable[] = []): void {
+    this.#port.postMessage(message, transfer);
+  }
+
+  #changed(): Promise<void> {
+    return new Promise((resolve) => this.#wake.push(resolve));
+  }
+
+  #notify(): void {
+    const waiting = this.#wake;
+    this.#wake = [];
+    for (const resolve of waiting) resolve();
+  }
+}
+
+/** Memory of its own that may be transferred: parts of a larger buffer, and memory that native code owns, are copied. */
+function movable(bytes: Uint8Array): Uint8Array {
+  const isWhole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength;
+  return isWhole && Object.getPrototypeOf(bytes) === Uint8Array.prototype ? bytes : Uint8Array.from(bytes);
+}
+
+function plainOf(error: unknown): PlainError {
+  const known = error instanceof AppError ? error : null;
+  return {
+    name: error instanceof Error ? error.name : "Error",
+    message: messageOf(error),
+    code: known?.code ?? (error as { code?: string } | null)?.code ?? null,
+    hint: known?.hint ?? null,
+    stack: error instanceof Error ? (error.stack ?? "") : "",
+  };
+}
+
+/** An error that a worker met, as it was told. */
+export class WorkerError extends AppError {
+  /** Class of the original, e.g. `CodecError`. */
+  readonly originalName: string;
+
+  constructor({ name, message, code, hint, stack }: PlainError) {
+    super(message, { code: code ?? "WORKER_FAILED", hint: hint ?? "read the message for what was at hand" });
+    this.originalName = name;
+    this.stack = stack;
+  }
+}
+
+const errorOf = (error: PlainError): Error => new WorkerError(error);
+
+/** Bytes under way in one direction before the sender waits. */
+const WINDOW_BYTES = 3 << 20;
