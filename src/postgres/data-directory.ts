@@ -108,14 +108,14 @@ export async function readMajor(dataDirectory: string): Promise<number | null> {
 
 /** Before the first change to PGDATA. Takes the mark of completion away. */
 export async function markUnfinished(paths: VolumePaths, mark: UnfinishedMark): Promise<void> {
-  await mkdir(paths.marks, { recursive: true, mode: 0o700 });
+  await mkdir(paths.marks, { recursive: true, mode: 0o755 });
   await writeDurably(join(paths.marks, UNFINISHED), `${JSON.stringify(mark)}\n`);
   await removeDurably(join(paths.marks, COMPLETE));
 }
 
 /** After the last change, when everything is on the disk: now the directory may be started. */
 export async function markComplete(paths: VolumePaths, mark: CompletionMark): Promise<void> {
-  await mkdir(paths.marks, { recursive: true, mode: 0o700 });
+  await mkdir(paths.marks, { recursive: true, mode: 0o755 });
   await writeDurably(
     join(paths.marks, COMPLETE),
     `${JSON.stringify({ ...mark, systemId: mark.systemId.toString() })}\n`,

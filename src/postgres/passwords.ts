@@ -42,7 +42,7 @@ async function generatedPassword(path: string): Promise<Secret> {
   const known = await readFile(path, "utf8").catch(() => "");
   if (known.trim() !== "") return new Secret(known.trim());
   const fresh = randomBytes(24).toString("base64url");
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await mkdir(dirname(path), { recursive: true, mode: 0o755 });
   await writeDurably(path, `${fresh}\n`);
   return new Secret(fresh);
 }

@@ -57,7 +57,7 @@ export async function ensureRole(
   const name = quoteIdentifier(wish.name);
   const changed: string[] = [];
   const [found] = await sql.query(
-    `select rolpassword, rolsuper, rollogin, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls
+    `select rolpassword, rolsuper, rolcanlogin, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls
      from pg_authid where rolname = $1`,
     [wish.name],
     options,
@@ -99,7 +99,7 @@ function hasAttribute(row: Readonly<Record<string, string | null>>, attribute: s
 
 const COLUMNS: Readonly<Record<string, string>> = {
   SUPERUSER: "rolsuper",
-  LOGIN: "rollogin",
+  LOGIN: "rolcanlogin",
   CREATEDB: "rolcreatedb",
   CREATEROLE: "rolcreaterole",
   REPLICATION: "rolreplication",
