@@ -45,6 +45,7 @@ export async function findRecordEnd(
   let from = maxLsn(segmentFloor(addBytes(x, -1), options.segmentBytes), floor);
   for (;;) {
     const walk = await walkRange(source, from, x, options);
+    if (walk.stopped !== null) walk.moveTo(x);
     const at = walk.recordEndWithZeros();
     if (at !== null) return { at, isCut: at < x, walk };
     if (from === floor) throw new RecordEndUnknownError(x, floor);
@@ -55,7 +56,7 @@ export async function findRecordEnd(
   }
 }
 
-/** Walks `[from, to)`; the walk tells where it stands, `from` as in RecordWalk. */
+/** Walks `[from, to)` or until the walk stops; `from` as in RecordWalk. */
 export async function walkRange(
   source: WalSource,
   from: Lsn,
@@ -65,6 +66,7 @@ export async function walkRange(
   const walk = new RecordWalk(from, options);
   for await (const chunk of source(from, to)) {
     walk.push(chunk);
+    if (walk.stopped !== null) break;
   }
   return walk;
 }

@@ -103,6 +103,12 @@ export class RecordWalk {
     while (i < bytes.byteLength) i += this.#step(bytes, i);
   }
 
+  /** Moves a walk that has stopped, which reads nothing more, to a later position. */
+  moveTo(position: Lsn): void {
+    invariant(this.#s.stop !== null && position >= this.position, `cannot move to ${position}`);
+    this.#s.at = Number(position);
+  }
+
   /** RE of the position: as if zeros followed to the end of the segment. Null when no record's end is known: begin earlier. */
   recordEndWithZeros(): Lsn | null {
     if (this.#s.stop !== null || this.#s.mode === "skip") return this.recordEnd;
