@@ -5,7 +5,14 @@ import { BACKUP_FOLDER, CATCHUP_FOLDER, walPartOf } from "../../backup/backup-na
 import { formatGoJson, formatInstant, type Nanoseconds } from "../../backup/go-json.ts";
 import { DATE_FORMAT } from "../../backup/sentinel.ts";
 import { formatLsn, ZERO_LSN } from "../../wal/lsn.ts";
-import { type DetailedBackup, type ListedBackup, listBackups, withMetadata } from "./backups.ts";
+import {
+  byModified,
+  byStart,
+  type DetailedBackup,
+  type ListedBackup,
+  listBackups,
+  withMetadata,
+} from "./backups.ts";
 import { argumentCount, type Call, type WalgCommand } from "./command.ts";
 import type { Flag } from "./flags.ts";
 import { formatRfc850, formatSeconds } from "./go-time.ts";
@@ -45,13 +52,20 @@ export const CATCHUP_LIST: WalgCommand = {
 
 async function list(call: Call, folder: string): Promise<number> {
   const { flags, log, print, signal } = call;
-  const store = await call.openStore();
-  if (folder === BACKUP_FOLDER) log.info("List backups from storages: [default]");
-  const backups = await listBackups(store, signal, folder);
-  const detailed = flags.isOn("detail") ? await withMetadata(store, backups, signal, folder) : null;
-  if (flags.isOn("json")) print(backupsJson(detailed ?? backups, flags.isOn("pretty")));
+  const members = await call.openMembers();
+  if (folder === BACKUP_FOLDER)
+    log.info(`List backups from storages: [${members.map(({ name }) => name).join(" ")}]`);
+  const backups: ListedBackup[] = [];
+  const detailed: DetailedBackup[] = [];
+  for (const { name, store } of members) {
+    const own = await listBackups(store, signal, folder, name);
+    backups.push(...own);
+    if (flags.isOn("detail")) detailed.push(...(await withMetadata(store, own, signal, folder)));
+  }
+  const shown = flags.isOn("detail") ? byStart(detailed) : backups.sort(byModified);
+  if (flags.isOn("json")) print(backupsJson(shown, flags.isOn("pretty")));
   else if (backups.length === 0) log.info("No backups found");
-  else print(flags.isOn("pretty") ? prettyTable(detailed ?? backups) : plainList(detailed ?? backups));
+  else print(flags.isOn("pretty") ? prettyTable(shown) : plainList(shown));
   return 0;
 }
 
@@ -67,7 +81,7 @@ export function backupElement(backup: ListedBackup | DetailedBackup): Record<str
     backup_name: backup.name,
     time: formatInstant(backup.modifiedNs),
     wal_file_name: walPartOf(backup.name),
-    storage_name: "default",
+    storage_name: backup.storage,
     ...("metadata" in backup ? metadataElement(backup.metadata) : {}),
   };
 }
@@ -100,7 +114,7 @@ const SHORT: readonly Field[] = [
   { plain: "backup_name", pretty: "Backup name", text: (backup) => backup.name },
   { plain: "modified", pretty: "Modified", text: (backup, time) => time(backup.modifiedNs) },
   { plain: "wal_file_name", pretty: "WAL file name", text: (backup) => walPartOf(backup.name) },
-  { plain: "storage_name", pretty: "Storage name", text: () => "default" },
+  { plain: "storage_name", pretty: "Storage name", text: (backup) => backup.storage },
 ];
 
 const LONG: readonly Field[] = [

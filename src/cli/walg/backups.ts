@@ -15,6 +15,8 @@ export interface ListedBackup {
   readonly name: string;
   /** When its sentinel was written. */
   readonly modifiedNs: Nanoseconds;
+  /** Name of the storage that holds it. */
+  readonly storage: string;
 }
 
 export interface DetailedBackup extends ListedBackup {
@@ -26,15 +28,20 @@ export async function listBackups(
   store: BackupReader,
   signal: AbortSignal,
   folder = BACKUP_FOLDER,
+  storage = "default",
 ): Promise<ListedBackup[]> {
   const found: ListedBackup[] = [];
   for await (const info of store.list(`${folder}/`, signal)) {
     const name = info.key.slice(folder.length + 1);
     if (name.includes("/") || !name.endsWith(SENTINEL_SUFFIX)) continue;
-    found.push({ name: name.slice(0, -SENTINEL_SUFFIX.length), modifiedNs: modifiedNsOf(info) });
+    found.push({ name: name.slice(0, -SENTINEL_SUFFIX.length), modifiedNs: modifiedNsOf(info), storage });
   }
-  return found.sort((a, b) => compareNs(a.modifiedNs, b.modifiedNs) || (a.name < b.name ? -1 : 1));
+  return found.sort(byModified);
 }
+
+/** Oldest first; equal times in order of name. */
+export const byModified = (a: ListedBackup, b: ListedBackup): number =>
+  compareNs(a.modifiedNs, b.modifiedNs) || (a.name < b.name ? -1 : 1);
 
 /** The backups with their metadata, by start time. Throws AppError where metadata.json is missing. */
 export async function withMetadata(
@@ -51,8 +58,13 @@ export async function withMetadata(
       hint: "the backup can still be restored; lists without --detail show it",
     });
   });
-  const timed = detailed.every((backup) => backup.metadata.startTime !== null);
-  return timed ? detailed.sort((a, b) => compareNs(a.metadata.startTime!, b.metadata.startTime!)) : detailed;
+  return byStart(detailed);
+}
+
+/** By start time where every backup has one, else as they come. */
+export function byStart(backups: readonly DetailedBackup[]): DetailedBackup[] {
+  if (backups.some((backup) => backup.metadata.startTime === null)) return [...backups];
+  return backups.toSorted((a, b) => compareNs(a.metadata.startTime!, b.metadata.startTime!));
 }
 
 /** True when `userData` is the JSON value of `text`, keys in any order. Throws SyntaxError when `text` is not JSON. */

@@ -7,6 +7,7 @@ import type { ObjectStore } from "../../storage/object-store.ts";
 import type { Lsn } from "../../wal/lsn.ts";
 import type { TimelineId } from "../../wal/segment-name.ts";
 import type { CommandContext } from "../commands.ts";
+import type { NamedStore } from "./failover-store.ts";
 import { type Flag, parseBool, UsageError } from "./flags.ts";
 
 export interface WalgCommand {
@@ -36,8 +37,10 @@ export interface Call {
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly print: (text: string) => void;
-  /** The store of the settings; opened at the first call. */
+  /** The store of the settings, opened at the first call; with failover storages all of them as one. */
   readonly openStore: () => Promise<ObjectStore>;
+  /** Each storage by itself. */
+  readonly openMembers: () => Promise<readonly NamedStore[]>;
   /** Compression and encryption of the settings; refuses settings that would leave data in the clear. */
   readonly openCodec: () => Promise<Codec>;
   /** Asks the server of the settings where it writes. */

@@ -11,7 +11,9 @@ import {
   DELETE_RETAIN,
   DELETE_TARGET,
 } from "./delete.ts";
-import { ST, ST_LS } from "./st.ts";
+import { ST, ST_LS, ST_STAT } from "./st.ts";
+import { ST_CHECK, ST_CHECK_READ, ST_CHECK_WRITE } from "./st-check.ts";
+import { ST_CAT, ST_GET, ST_PUT, ST_RM } from "./st-objects.ts";
 import { WAL_SHOW } from "./wal-show.ts";
 import { WAL_VERIFY } from "./wal-verify.ts";
 
@@ -27,7 +29,15 @@ export const WALG_COMMANDS: readonly WalgCommand[] = [
   DELETE_RETAIN,
   DELETE_TARGET,
   ST,
+  ST_CAT,
+  ST_CHECK,
+  ST_CHECK_READ,
+  ST_CHECK_WRITE,
+  ST_GET,
   ST_LS,
+  ST_PUT,
+  ST_RM,
+  ST_STAT,
   WAL_SHOW,
   WAL_VERIFY,
 ];

@@ -57,7 +57,7 @@ export async function runWalg(
   const log = logOf(context, write);
   try {
     const settings = await settingsOf(flags, context, log);
-    const session = openSession(settings, context, log, tools);
+    const session = openSession(settings, flags, context, log, tools);
     const call: Call = {
       args: parsed.rest,
       flags,

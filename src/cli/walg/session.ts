@@ -1,6 +1,5 @@
 // What a WAL-G command works with, opened from its settings when it is first needed.
 
-import { resolve } from "node:path";
 import { AppError } from "../../base/errors.ts";
 import { Secret } from "../../base/secret.ts";
 import type { ServerAddress } from "../../postgres/server-address.ts";
@@ -8,8 +7,9 @@ import { serverFacts, walPositions } from "../../postgres/queries.ts";
 import { withSql } from "../../postgres/sql.ts";
 import type { CommandContext } from "../commands.ts";
 import { readStoreSettings } from "../settings.ts";
-import { openCodec, openStore, settingsWorld } from "../wiring.ts";
-import { type Call, type ServerPosition, Settings } from "./command.ts";
+import { openCodec, settingsWorld } from "../wiring.ts";
+import type { Call, FlagValues, ServerPosition, Settings } from "./command.ts";
+import { memberNamed, openStorages, openTarget, withAbsoluteFolder } from "./storages.ts";
 
 /** Replacements for parts of the outside world. */
 export interface SessionTools {
@@ -20,31 +20,24 @@ export interface SessionTools {
 /** The parts of a call that are opened late. */
 export function openSession(
   settings: Settings,
+  flags: FlagValues,
   context: CommandContext,
   log: Call["log"],
   tools: SessionTools,
-): Pick<Call, "openStore" | "openCodec" | "askPosition"> {
-  const read = (): ReturnType<typeof readStoreSettings> =>
-    readStoreSettings(storeEnv(settings), settingsWorld);
-  const bytesPerSecond = settings.count("WALG_NETWORK_RATE_LIMIT", 0);
+): Pick<Call, "openStore" | "openMembers" | "openCodec" | "askPosition"> {
+  const storage = { clock: context.clock, log };
+  const asked = flags.text("target-storage") ?? flags.text("target") ?? settings.text("WALG_TARGET_STORAGE");
   return {
-    openStore: once(async () =>
-      openStore(read().store, {
-        clock: context.clock,
-        log,
-        bytesPerSecond: bytesPerSecond === 0 ? null : bytesPerSecond,
-      }),
+    openStore: once(() => openTarget(settings, asked, storage)),
+    openMembers: once(async () => {
+      const members = await openStorages(settings, storage);
+      return asked === undefined || asked === "all" ? members : [memberNamed(members, asked)];
+    }),
+    openCodec: once(async () =>
+      openCodec(readStoreSettings(withAbsoluteFolder(settings.env), settingsWorld).codec),
     ),
-    openCodec: once(async () => openCodec(read().codec)),
     askPosition: tools.askPosition ?? (() => askServer(settings, context.signal)),
   };
-}
-
-/** WAL-G takes a folder relative to where it runs. */
-function storeEnv(settings: Settings): Settings["env"] {
-  const folder = settings.text("WALG_FILE_PREFIX");
-  if (folder === undefined) return settings.env;
-  return { ...settings.env, WALG_FILE_PREFIX: resolve(folder.replace(/^file:\/\/(localhost)?/, "")) };
 }
 
 async function askServer(settings: Settings, signal: AbortSignal): Promise<ServerPosition> {
