@@ -83,7 +83,7 @@ export async function compressWhole(compression: Compression, bytes: Uint8Array)
  * Decompresses a stream in bounded memory. Concatenated and skippable frames are read. A cut, bytes behind the end, an
  * empty input and a wrong checksum throw CodecError, at the latest at the end: what was yielded before may be wrong.
  * brotli, lzma and none carry no checksum, so a changed bit that keeps the format valid can only be noticed by what
- * reads the content.
+ * reads the content. Behind the end mark of lzma nothing is looked at.
  */
 export function decompress(method: ReadMethod, input: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
   switch (method) {
