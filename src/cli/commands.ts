@@ -2,6 +2,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import { WALG_ROWS } from "./walg-table.ts";
 
 /** What a command gets from the process; nothing below reads `process` by itself. */
 export interface CommandContext {
@@ -31,6 +32,8 @@ export interface Command {
   readonly programs: readonly CommandContext["program"][];
   /** Not shown in help. */
   readonly hidden?: boolean;
+  /** `--help` is passed on to the command, which has a page of its own. */
+  readonly hasOwnHelp?: boolean;
   /** Resolves to the exit status; AppErrors become their own status and are printed with their hint. */
   run(args: readonly string[], context: CommandContext): Promise<number>;
 }
@@ -55,7 +58,7 @@ const NODE_COMMANDS: readonly Command[] = [
   },
 ];
 
-export const COMMANDS: readonly Command[] = [...NODE_COMMANDS];
+export const COMMANDS: readonly Command[] = [...NODE_COMMANDS, ...WALG_ROWS];
 
 /** The command `name` of `program`, or null. */
 export function findCommand(program: CommandContext["program"], name: string): Command | null {

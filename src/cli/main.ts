@@ -21,7 +21,8 @@ export async function main(program: CommandContext["program"], args: readonly st
     process.stderr.write(`${program}: unknown command "${name}"; see \`${program} help\`\n`);
     return EXIT.usage;
   }
-  if (rest.includes("--help") || rest.includes("-h")) return help(program, name);
+  if (command.hasOwnHelp !== true && (rest.includes("--help") || rest.includes("-h")))
+    return help(program, name);
   return runWith(program, log, (context) => command.run(rest, context), name !== "supervise");
 }
 
@@ -99,11 +100,8 @@ function page(program: string, command: Command): string {
 }
 
 async function version(program: string): Promise<number> {
-  const { readFile } = await import("node:fs/promises");
-  const manifest = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8")) as {
-    version: string;
-  };
-  process.stdout.write(`${program} (Holdfast) ${manifest.version}\n`);
+  const { programVersion } = await import("./wiring.ts");
+  process.stdout.write(`${program} (Holdfast) ${await programVersion()}\n`);
   return EXIT.ok;
 }
 

@@ -39,8 +39,10 @@ export interface Call {
   readonly print: (text: string) => void;
   /** The store of the settings, opened at the first call; with failover storages all of them as one. */
   readonly openStore: () => Promise<ObjectStore>;
-  /** Each storage by itself. */
+  /** Each storage by itself; only the one that a flag names, if one does. */
   readonly openMembers: () => Promise<readonly NamedStore[]>;
+  /** Each storage by itself, whatever a flag names. */
+  readonly openAllMembers: () => Promise<readonly NamedStore[]>;
   /** Compression and encryption of the settings; refuses settings that would leave data in the clear. */
   readonly openCodec: () => Promise<Codec>;
   /** Asks the server of the settings where it writes. */

@@ -3,6 +3,7 @@
 import { BACKUP_LIST, CATCHUP_LIST } from "./backup-list.ts";
 import { BACKUP_MARK } from "./backup-mark.ts";
 import type { WalgCommand } from "./command.ts";
+import { COPY } from "./copy.ts";
 import {
   DELETE,
   DELETE_BEFORE,
@@ -14,6 +15,13 @@ import {
 import { ST, ST_LS, ST_STAT } from "./st.ts";
 import { ST_CHECK, ST_CHECK_READ, ST_CHECK_WRITE } from "./st-check.ts";
 import { ST_CAT, ST_GET, ST_PUT, ST_RM } from "./st-objects.ts";
+import {
+  ST_COPY,
+  ST_TRANSFER,
+  ST_TRANSFER_BACKUPS,
+  ST_TRANSFER_FILES,
+  ST_TRANSFER_WALS,
+} from "./st-transfer.ts";
 import { WAL_SHOW } from "./wal-show.ts";
 import { WAL_VERIFY } from "./wal-verify.ts";
 
@@ -22,6 +30,7 @@ export const WALG_COMMANDS: readonly WalgCommand[] = [
   BACKUP_LIST,
   BACKUP_MARK,
   CATCHUP_LIST,
+  COPY,
   DELETE,
   DELETE_BEFORE,
   DELETE_EVERYTHING,
@@ -38,6 +47,11 @@ export const WALG_COMMANDS: readonly WalgCommand[] = [
   ST_PUT,
   ST_RM,
   ST_STAT,
+  ST_COPY,
+  ST_TRANSFER,
+  ST_TRANSFER_BACKUPS,
+  ST_TRANSFER_FILES,
+  ST_TRANSFER_WALS,
   WAL_SHOW,
   WAL_VERIFY,
 ];

@@ -8,6 +8,7 @@ import { WALG_COMMANDS } from "./commands.ts";
 import { readConfigFile } from "./config-file.ts";
 import { type Flag, parseFlags, UsageError } from "./flags.ts";
 import { helpText, type HelpSubject, usageText } from "./help.ts";
+import { answerWord } from "./overview.ts";
 import { openSession, type SessionTools } from "./session.ts";
 import { flagOfSetting, SETTING_NAMES } from "./settings-names.ts";
 import { walgLog } from "./walg-log.ts";
@@ -35,9 +36,10 @@ export async function runWalg(
   context: CommandContext,
   tools: SessionTools = {},
 ): Promise<number> {
-  const found = findWalgCommand(args);
+  const isHelp = args[0] === "help" && args.length > 1;
+  const found = findWalgCommand(isHelp ? [...args.slice(1), "--help"] : args);
   const write = tools.writeError ?? ((text: string): void => void process.stderr.write(text));
-  if (found === null) return unknownCommand(args, context, write);
+  if (found === null) return answerOther(args, context, write);
   const { command, rest } = found;
   const subject = subjectOf(command);
   let parsed: ReturnType<typeof parseFlags>;
@@ -179,14 +181,24 @@ function usageError(
   return EXIT.usage;
 }
 
-function unknownCommand(
+async function answerOther(
   args: readonly string[],
-  { program }: CommandContext,
+  context: CommandContext,
   write: (text: string) => void,
-): number {
-  const name = args.find((arg) => !arg.startsWith("-")) ?? "";
+): Promise<number> {
+  const { program } = context;
+  const failed = program === "wal-g" ? EXIT.failure : EXIT.usage;
+  try {
+    const status = await answerWord(args[0] === "help" ? args.slice(1) : args, context);
+    if (status !== null) return status;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    write(`Error: ${error.message}\n`);
+    return failed;
+  }
+  const name = args.find((arg) => !arg.startsWith("-")) ?? args[0]!;
   write(`Error: unknown command "${name}" for "${program}"\nRun '${program} --help' for usage.\n`);
-  return program === "wal-g" ? EXIT.failure : EXIT.usage;
+  return failed;
 }
 
 function explain(error: unknown, context: CommandContext, log: Log, write: (text: string) => void): number {

@@ -24,7 +24,7 @@ export function openSession(
   context: CommandContext,
   log: Call["log"],
   tools: SessionTools,
-): Pick<Call, "openStore" | "openMembers" | "openCodec" | "askPosition"> {
+): Pick<Call, "openStore" | "openMembers" | "openAllMembers" | "openCodec" | "askPosition"> {
   const storage = { clock: context.clock, log };
   const asked = flags.text("target-storage") ?? flags.text("target") ?? settings.text("WALG_TARGET_STORAGE");
   return {
@@ -33,6 +33,7 @@ export function openSession(
       const members = await openStorages(settings, storage);
       return asked === undefined || asked === "all" ? members : [memberNamed(members, asked)];
     }),
+    openAllMembers: once(() => openStorages(settings, storage)),
     openCodec: once(async () =>
       openCodec(readStoreSettings(withAbsoluteFolder(settings.env), settingsWorld).codec),
     ),
