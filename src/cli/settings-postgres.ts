@@ -16,7 +16,8 @@ export function assemblePostgres(
   const { POSTGRES_PASSWORD: superuserPassword, TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile } = values;
   const superuser = values.POSTGRES_USER ?? "postgres";
   const problems = findings.problems;
-  if (superuserPassword === null && passwordNeeded) {
+  const faulty = problems.some((problem) => /^(POSTGRES|SU)_PASSWORD(_FILE)? /.test(problem));
+  if (superuserPassword === null && passwordNeeded && !faulty) {
     problems.push(
       "POSTGRES_PASSWORD is missing (or SU_PASSWORD): with a bucket or other nodes it must be the same everywhere",
     );

@@ -213,7 +213,9 @@ export class ScratchPostgres implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child !== null) await this.kill();
+    const left = await processesNaming(this.root);
     await this.#folder[Symbol.asyncDispose]();
+    if (left.length > 0) throw new Error(`processes are left over: ${left.join("; ")}`);
   }
 
   async #end(signal: NodeJS.Signals, limitMs: number): Promise<void> {
@@ -267,6 +269,20 @@ export async function scratchPostgres(options: ScratchOptions = {}): Promise<Scr
   } catch (error) {
     await folder[Symbol.asyncDispose]();
     throw error;
+  }
+}
+
+/** Command lines of living processes that name `path`, waited for up to five seconds: a backend ends a moment after its postmaster. */
+async function processesNaming(path: string): Promise<readonly string[]> {
+  for (let tries = 0; ; tries += 1) {
+    const found: string[] = [];
+    for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+      const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
+      if (line.includes(path) && Number(pid) !== process.pid)
+        found.push(`${pid} ${line.replaceAll("\0", " ")}`);
+    }
+    if (found.length === 0 || tries === 50) return found;
+    await delay(100);
   }
 }
 
