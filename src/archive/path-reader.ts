@@ -110,18 +110,28 @@ export class PathReader {
   }
 
   /**
-   * In an archive without a log: the last timeline's `.partial` (R3 d), whose end only a walk tells; else, in the segment of a fork that the
-   * child never completed, what the parent holds below the fork.
+   * In an archive without a log. The last timeline's `.partial` (R3 d), whose end only a walk tells. Of a timeline that the path leaves, what
+   * the child's copy of the segment holds below the fork, else the `.partial`. Of a fork's segment that the child never completed, what the
+   * parent holds below the fork.
    */
   async #withoutLog(segment: Segment, wanted: number, signal: AbortSignal): Promise<SegmentFound> {
+    const { segmentBytes } = this.source;
+    const start = segmentStart(segment, segmentBytes);
     const index = this.path.findIndex(({ timeline }) => timeline === segment.timeline);
-    if (index === this.path.length - 1) {
-      const bytes = await this.#read(segment, true, signal);
-      if (bytes !== null)
-        return { kind: "partial", bytes, filled: Math.min(wanted, lengthWithoutZeros(bytes)) };
+    const child = this.path[index + 1];
+    if (child !== undefined && child.begin < segmentEnd(segment, segmentBytes)) {
+      const copy = await this.#read({ ...segment, timeline: child.timeline }, false, signal);
+      if (copy !== null) return { kind: "complete", bytes: upTo(copy, wanted) };
+    }
+    const bytes = await this.#read(segment, true, signal);
+    if (bytes !== null) {
+      return {
+        kind: "partial",
+        bytes: upTo(bytes, wanted),
+        filled: Math.min(wanted, lengthWithoutZeros(bytes)),
+      };
     }
     const parent = this.path[index - 1];
-    const start = segmentStart(segment, this.source.segmentBytes);
     const { begin } = this.path[index]!;
     if (parent === undefined || begin <= start)
       return { kind: "absent", because: "a listing shows no object of it" };
@@ -154,6 +164,10 @@ function found(assembled: AssembledSegment, wanted: number): SegmentFound {
   const { bytes, filled } = assembled;
   return filled >= wanted ? { kind: "complete", bytes } : { kind: "partial", bytes, filled };
 }
+
+/** The first `length` bytes; zeros behind. */
+const upTo = (bytes: Uint8Array, length: number): Uint8Array =>
+  length >= bytes.byteLength ? bytes : bytes.slice().fill(0, length);
 
 /** Length up to the last byte that is not zero, rounded up to 8. */
 export function lengthWithoutZeros(bytes: Uint8Array): number {

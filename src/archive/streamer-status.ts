@@ -39,11 +39,15 @@ export interface StreamerStatus {
   readonly heldBytes: number;
   /** First free position of the log as this owner knows it. */
   readonly nextSeq: number;
+  /** Accepted since the takeover. */
   readonly slotsPut: number;
+  /** Slots above the newest base. */
+  readonly liveSlots: number;
+  /** Complete segments that reached `wal_005` since the takeover. */
   readonly segmentsPublished: number;
   /** Complete segments that the log holds and `wal_005` lacks. */
   readonly segmentsOwed: number;
-  /** Wall clock of the last slot that was accepted. */
+  /** Wall clock of the last time the durable position moved. */
   readonly lastSettledMs: number | null;
   readonly newestCommitMs: number | null;
   readonly store: Trouble | null;

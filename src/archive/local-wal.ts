@@ -1,0 +1,118 @@
+// The WAL files of a local pg_wal along a path of timelines. Judged by nothing but what they hold: names of recycled files say nothing.
+
+import { open, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { readControlFile } from "../postgres/data-directory.ts";
+import { type Lsn, bytesBetween, lsnOf, minLsn } from "../wal/lsn.ts";
+import { identifySegment, LONG_HEADER_BYTES } from "../wal/page.ts";
+import { RecordWalk } from "../wal/record.ts";
+import {
+  historyName,
+  segmentAt,
+  segmentEnd,
+  segmentName,
+  segmentStart,
+  type TimelineId,
+} from "../wal/segment-name.ts";
+import { parseHistory } from "../wal/timeline-history.ts";
+import { pathOfHistory, rootPath, type TimelinePath } from "../wal/timeline-path.ts";
+
+export const pgWal = (dataDirectory: string): string => join(dataDirectory, "pg_wal");
+
+/** The path that a stopped data directory is on: from its control file and the `.history` in its pg_wal. Throws when that is missing. */
+export async function localPath(dataDirectory: string): Promise<TimelinePath> {
+  const control = await readControlFile(dataDirectory);
+  // Right after a promotion the checkpoint is still the parent's; the recovery point is not.
+  return await pathFromFiles(pgWal(dataDirectory), Math.max(control.timeline, control.minRecoveryTimeline));
+}
+
+/** The path to `timeline` by its `.history` file in `folder`. An empty one (a hole, R4) tells no path. */
+export async function pathFromFiles(folder: string, timeline: TimelineId): Promise<TimelinePath> {
+  if (timeline === 1) return rootPath(1);
+  const text = await readFile(join(folder, historyName(timeline)), "utf8");
+  return pathOfHistory(parseHistory(timeline, text));
+}
+
+/** Reads along one path. */
+export class LocalWal {
+  readonly #folder: string;
+  readonly #path: TimelinePath;
+  readonly #segmentBytes: number;
+
+  constructor(folder: string, path: TimelinePath, segmentBytes: number) {
+    this.#folder = folder;
+    this.#path = path;
+    this.#segmentBytes = segmentBytes;
+  }
+
+  /** The bytes `[from, to)` in order, at most a segment at a time; ends early where a file is missing or short. */
+  async *read(from: Lsn, to: Lsn): AsyncGenerator<Uint8Array> {
+    for (let at = from; at < to;) {
+      const end = minLsn(to, segmentEnd(segmentAt(1, at, this.#segmentBytes), this.#segmentBytes));
+      const piece = await this.#piece(at, end);
+      if (piece === null || piece.byteLength === 0) return;
+      yield piece;
+      at = lsnOf(at + BigInt(piece.byteLength));
+    }
+  }
+
+  /** Where the record walk from a record's start arrives (postgres-facts.md section 2). */
+  async walkFrom(redo: Lsn, systemId: bigint): Promise<Lsn> {
+    const walk = new RecordWalk(redo, { segmentBytes: this.#segmentBytes, systemId });
+    for await (const piece of this.read(redo, LAST_LSN)) {
+      walk.push(piece);
+      if (walk.stopped !== null) break;
+    }
+    return walk.recordEnd ?? redo;
+  }
+
+  /** Start of the first segment of `timeline` at or past `from` and below `to` that is there and is what its name says; null when there is none. */
+  async firstFrom(timeline: TimelineId, from: Lsn, to: Lsn): Promise<Lsn | null> {
+    const size = BigInt(this.#segmentBytes);
+    for (let number = (from + size - 1n) / size; number * size < to; number += 1n) {
+      const start = lsnOf(number * size);
+      const name = segmentName({ timeline, number }, this.#segmentBytes);
+      const head = await readRange(join(this.#folder, name), 0, LONG_HEADER_BYTES);
+      if (head !== null && identifySegment(head)?.start === start) return start;
+    }
+    return null;
+  }
+
+  /** From the newest file that may hold these bytes: a child's copy of a segment holds its parent's bytes below the fork. */
+  async #piece(from: Lsn, to: Lsn): Promise<Uint8Array | null> {
+    const { number } = segmentAt(1, from, this.#segmentBytes);
+    const owners = this.#path
+      .filter(({ begin }) => begin < segmentEnd({ timeline: 1, number }, this.#segmentBytes))
+      .toReversed();
+    for (const { timeline, begin } of owners) {
+      const name = segmentName({ timeline, number }, this.#segmentBytes);
+      const bytes = await readRange(
+        join(this.#folder, name),
+        this.#offset(number, from),
+        this.#offset(number, to),
+      );
+      if (bytes !== null) return bytes;
+      // Without this timeline's own file its bytes are nowhere; below its begin a parent's file has them.
+      if (begin <= from) return null;
+    }
+    return null;
+  }
+
+  #offset(number: bigint, at: Lsn): number {
+    return bytesBetween(segmentStart({ timeline: 1, number }, this.#segmentBytes), at);
+  }
+}
+
+async function readRange(path: string, start: number, end: number): Promise<Uint8Array | null> {
+  try {
+    await using file = await open(path, "r");
+    const bytes = Buffer.allocUnsafe(end - start);
+    const { bytesRead } = await file.read(bytes, 0, bytes.byteLength, start);
+    return bytes.subarray(0, bytesRead);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+const LAST_LSN = lsnOf((1n << 63n) - 1n);
