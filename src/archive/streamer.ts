@@ -10,14 +10,15 @@ import { ServerError, SQLSTATE } from "../postgres/server-error.ts";
 import { ensureSlot, findSlot, freeSlot } from "../postgres/slots.ts";
 import { FencedError, WalDivergedError } from "../tail/errors.ts";
 import { WINDOW } from "../tail/slot.ts";
-import { formatLsn, type Lsn, ZERO_LSN } from "../wal/lsn.ts";
+import { type Lsn, ZERO_LSN } from "../wal/lsn.ts";
 import { segmentFloor, segmentName } from "../wal/segment-name.ts";
 import { lastStep } from "../wal/timeline-path.ts";
 import { ArchiveCommand } from "./archive-command.ts";
-import { fillFromLocal } from "./fill-gap.ts";
+import { beginLog } from "./begin-log.ts";
+import { fillGap } from "./fill-gap.ts";
 import type { HookAnswer, HookRequest } from "./hook-answer.ts";
 import { LagClock } from "./lag.ts";
-import { LocalWal, pgWal } from "./local-wal.ts";
+import { pgWal } from "./local-wal.ts";
 import type { DrainOutcome, StreamerEnd, StreamerOptions } from "./streamer-options.ts";
 import type { StreamerPhase, StreamerStatus } from "./streamer-status.ts";
 import { TroubleBook } from "./trouble-book.ts";
@@ -149,7 +150,7 @@ export class Streamer {
     const { owner, signal } = this.#options;
     const until = AbortSignal.any([signal, this.#stop.signal, owner.lost]);
     try {
-      await this.#begin();
+      await beginLog(this.#options);
       this.#openDoors();
       await this.#streamForEver(until);
       return { kind: "stopped" };
@@ -169,40 +170,6 @@ export class Streamer {
     if (this.#stop.signal.aborted || signal.aborted) return { kind: "stopped" };
     log.error("the streamer has failed", { because: messageOf(cause) });
     return { kind: "failed", error: cause };
-  }
-
-  /** What the log is owed before anything is reported (T6, G5). */
-  async #begin(): Promise<void> {
-    const { owner, beginning, dataDirectory, segmentBytes, log } = this.#options;
-    const folder = pgWal(dataDirectory);
-    switch (beginning.kind) {
-      case "continue":
-        await owner.begin({ kind: "continue" });
-        break;
-      case "genesis": {
-        const { genesis } = beginning;
-        const local = new LocalWal(folder, genesis.path, segmentBytes);
-        const openBytes = await collect(local.read(segmentFloor(genesis.end, segmentBytes), genesis.end));
-        await owner.begin({ kind: "genesis", genesis, openBytes });
-        break;
-      }
-      case "bring": {
-        const { change, backfill, parentPath } = beginning;
-        await owner.begin({ kind: "bring" });
-        if (backfill !== null) {
-          const local = new LocalWal(folder, parentPath, segmentBytes);
-          await fillFromLocal(owner, local, lastStep(parentPath).timeline, backfill);
-        }
-        await owner.history(change);
-        log.info("the log accepted the new timeline", {
-          timeline: change.timeline,
-          parent: change.parent,
-          fork: formatLsn(change.fork),
-          cut: change.cut,
-        });
-        break;
-      }
-    }
   }
 
   /** W6: the same server, as many connections as it takes. */
@@ -250,7 +217,7 @@ export class Streamer {
     } catch (error) {
       if (!(error instanceof ServerError) || error.sqlState !== SQLSTATE.undefinedFile) throw error;
       // Only complete segments: the open one, and recycled ones behind it, hold bytes that are no WAL yet.
-      await this.#fillGap(segmentFloor(identity.flushed, this.#options.segmentBytes), until);
+      await fillGap(this.#options, segmentFloor(identity.flushed, this.#options.segmentBytes));
       return "again";
     } finally {
       this.#connection = null;
@@ -357,29 +324,6 @@ export class Streamer {
     connection.sendStatus({ write: durable, flush: durable, apply: durable });
   }
 
-  /** The slot was lost and the server removed WAL: complete segments that are still in pg_wal, else a gap (L5). */
-  async #fillGap(to: Lsn, until: AbortSignal): Promise<void> {
-    const { owner, dataDirectory, segmentBytes, log, onGap } = this.#options;
-    const { path } = owner.view.tip!;
-    const local = new LocalWal(pgWal(dataDirectory), path, segmentBytes);
-    const { timeline } = lastStep(path);
-    const from = owner.end;
-    await fillFromLocal(owner, local, timeline, { from, to });
-    if (owner.end > from) {
-      log.warn("WAL that the slot had lost was taken from pg_wal", {
-        from: formatLsn(from),
-        to: formatLsn(owner.end),
-      });
-      return;
-    }
-    const first = await local.firstFrom(timeline, from, to);
-    if (first === null)
-      throw new ServerError("the server removed WAL that the log lacks, and pg_wal has none later");
-    until.throwIfAborted();
-    await owner.gap(first);
-    onGap(from, first);
-  }
-
   #published(durable: Lsn | null, owed: number): number {
     if (durable === null || this.#firstSegment === null) return 0;
     return Math.max(0, Number(durable / BigInt(this.#options.segmentBytes) - this.#firstSegment) - owed);
@@ -402,12 +346,6 @@ export class ForeignServerError extends AppError {
       hint: "check the port that the supervisor connects to",
     });
   }
-}
-
-async function collect(pieces: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const all: Uint8Array[] = [];
-  for await (const piece of pieces) all.push(piece);
-  return Buffer.concat(all);
 }
 
 const RECONNECT = { firstMs: 100, mostMs: 5_000, tries: Infinity } as const;
