@@ -1,8 +1,224 @@
-// `holdfast supervise`: settings, wiring, and the main process of the image.
+// `holdfast supervise`: settings in, the main process of the image out.
 
+import { createHash } from "node:crypto";
+import { chown, mkdir } from "node:fs/promises";
+import { AppError, EXIT } from "../base/errors.ts";
+import { formatLossless } from "../base/lossless-json.ts";
+import { makeLog } from "../base/log.ts";
+import { configPaths } from "../postgres/config-files.ts";
+import { volumePaths } from "../postgres/data-directory.ts";
+import { PRIVATE_NETWORKS } from "../postgres/hba.ts";
+import { lookAtMachine } from "../postgres/machine.ts";
+import { type OsUser, postgresUser } from "../postgres/os-user.ts";
+import { completePasswords } from "../postgres/passwords.ts";
+import { findPrograms, loadableLibraries } from "../postgres/programs.ts";
+import type { ServerPlan } from "../postgres/server-files.ts";
+import { Doors } from "../supervisor/doors.ts";
+import { Verbs } from "../supervisor/front.ts";
+import { LocalPostgres } from "../supervisor/local-postgres.ts";
+import type { EnvironmentRestore, NodeContext, NodeSettings } from "../supervisor/node-context.ts";
+import { NodeState } from "../supervisor/node-state.ts";
+import { listenForStop, type StopSignals } from "../supervisor/stop-signals.ts";
+import { runSupervisor } from "../supervisor/supervisor.ts";
 import type { CommandContext } from "./commands.ts";
+import type { Environment } from "./read-table.ts";
+import { readSettings, type Settings } from "./settings.ts";
+import { openKeyedCodec, openStore, programVersion, settingsWorld } from "./wiring.ts";
 
-export async function runSupervise(_args: readonly string[], context: CommandContext): Promise<number> {
-  context.log.info("supervise");
-  return 0;
+/** Runs the node until it is stopped; resolves to the exit status. Throws SettingsError with every problem at once. */
+export async function runSupervise(args: readonly string[], context: CommandContext): Promise<number> {
+  const settings = readSettings(withArguments(args, context.env), settingsWorld);
+  using stop = listenForStop(context.log);
+  const ended = new AbortController();
+  try {
+    const { node, verbs } = await makeNode(settings, context, stop, ended.signal);
+    for (const notice of settings.notices) node.log.warn(notice);
+    return await runSupervisor(node, verbs);
+  } finally {
+    ended.abort(new Error("the supervisor has ended"));
+  }
 }
+
+/** `-c name=value` and `--name=value`, as the official image takes them, become POSTGRES_CONFIG_…. */
+function withArguments(args: readonly string[], env: Environment): Environment {
+  const more: Record<string, string> = {};
+  for (let index = 0; index < args.length; index += 1) {
+    const word = args[index]!;
+    const pair =
+      word === "-c" ? args[(index += 1)] : /^-c./.test(word) ? word.slice(2) : word.replace(/^--/, "");
+    const match = /^([A-Za-z_][\w.-]*)=(.*)$/s.exec(pair ?? "");
+    if (match === null) throw new UsageError(`cannot use the argument "${word}"`);
+    more[`POSTGRES_CONFIG_${match[1]!.replaceAll("-", "_")}`] = match[2]!;
+  }
+  return { ...env, ...more };
+}
+
+class UsageError extends AppError {
+  constructor(message: string) {
+    super(message, { code: "USAGE", hint: "write -c name=value", exitStatus: EXIT.usage });
+  }
+}
+
+async function makeNode(
+  settings: Settings,
+  context: CommandContext,
+  stop: StopSignals,
+  ended: AbortSignal,
+): Promise<{ node: NodeContext; verbs: Verbs }> {
+  const { clock } = context;
+  const { logLevel, logFormat } = settings.node;
+  const log = makeLog({
+    level: logLevel,
+    format: logFormat,
+    write: (line) => void process.stdout.write(`${line}\n`),
+    now: () => clock.now(),
+  });
+  const programs = await findPrograms(settings.node.pgBin);
+  const owner = await postgresUser(process.getuid?.());
+  const paths = volumePaths(settings.node.volume, settings.node.dataDirectory);
+  await prepareFolders(paths.marks, settings, owner);
+  const passwords = await completePasswords(settings.postgres, paths.marks);
+  const nodeSettings = await nodeSettingsOf(settings, programs.bin, context);
+  const store = await openStore(settings.store, {
+    clock,
+    log,
+    bytesPerSecond: settings.backup.networkBytesPerSecond,
+  });
+  const state = new NodeState(
+    {
+      node: nodeSettings.nodeName,
+      version: nodeSettings.version,
+      durability: nodeSettings.durability,
+      store: { name: store.name, fencing: true, trouble: null },
+    },
+    { clock, log },
+  );
+  const plan = async (): Promise<ServerPlan> => ({
+    bin: programs.bin,
+    volume: paths,
+    files: configPaths(paths.marks),
+    user: owner,
+    nodeName: nodeSettings.nodeName,
+    machine: await lookAtMachine(paths.volume, settings.node),
+    port: settings.node.ports.postgres,
+    listenAddress: settings.node.listenAddress,
+    socketDirectories: SOCKET_DIRECTORIES,
+    hook: HOOK,
+    environment: settings.postgres.parameters,
+    preload: nodeSettings.preload,
+    replicationPassword: passwords.replication,
+    tls: settings.postgres.tls,
+  });
+  const node: NodeContext = {
+    settings: nodeSettings,
+    paths,
+    programs,
+    owner,
+    passwords,
+    store,
+    ...(await openKeyedCodec(settings.codec)),
+    postgres: new LocalPostgres({
+      plan,
+      superuser: settings.postgres.superuser,
+      supervisorSocket: settings.node.socketPath,
+      doors: {
+        replicationFrom: PRIVATE_NETWORKS,
+        hostAuth: settings.postgres.hostAuth,
+        tlsRequired: settings.postgres.tlsRequired,
+      },
+      clock,
+      log,
+    }),
+    doors: new Doors({ settings: nodeSettings, asRoot: owner !== null, state, clock, log, ended }),
+    state,
+    stop,
+    clock,
+    log,
+    random: Math.random,
+    fencing: async () => "conditional",
+  };
+  return { node, verbs: new Verbs() };
+}
+
+/** Postgres must reach its data below the volume, and its socket's folder. */
+async function prepareFolders(marks: string, settings: Settings, owner: OsUser | null): Promise<void> {
+  await mkdir(marks, { recursive: true, mode: 0o711 });
+  await mkdir(settings.node.runDirectory, { recursive: true, mode: 0o755 });
+  for (const folder of SOCKET_DIRECTORIES) {
+    await mkdir(folder, { recursive: true, mode: 0o2775 });
+    if (owner !== null) await chown(folder, owner.uid, owner.gid);
+  }
+}
+
+async function nodeSettingsOf(
+  settings: Settings,
+  bin: string,
+  context: CommandContext,
+): Promise<NodeSettings> {
+  const { node, cluster, postgres, wal, backup } = settings;
+  return {
+    nodeName: cluster.nodeName,
+    version: await programVersion(),
+    releaseCommand: node.releaseCommand,
+    ports: node.ports,
+    runDirectory: node.runDirectory,
+    socketPath: node.socketPath,
+    stopTimeoutMs: node.stopTimeoutMs,
+    superuser: postgres.superuser,
+    database: postgres.database,
+    preload: await loadableLibraries(bin, postgres.preload),
+    initdbArgs: postgres.initdbArgs,
+    segmentBytes: wal.segmentBytes,
+    initScripts: { folder: "/docker-entrypoint-initdb.d", env: scriptEnvironment(context.env) },
+    flushMs: wal.flushIntervalMs,
+    slot: wal.slot,
+    prefetchDirectory: wal.prefetchDirectory,
+    durability: settings.durability.mode,
+    backup: {
+      schedule: backup.schedule,
+      retention: { fullBackups: backup.retainCount, windowMs: backup.retainDays * 86_400_000 },
+      push: {
+        thresholdBytes: backup.partBytes,
+        concurrency: Math.max(1, backup.diskConcurrency),
+        verifiesPages: backup.verifyPages,
+        keepsAllCorrupt: backup.storeAllCorruptBlocks,
+        hasFilesMetadata: !backup.withoutFilesMetadata,
+        hasDatabaseNames: !backup.disablePartialRestore,
+        diskBytesPerSecond: backup.diskBytesPerSecond,
+        userData: backup.userData,
+        archiveTimeoutMs: backup.stopTimeoutMs,
+        aliveCheckMs: backup.aliveCheckMs,
+        maxSteps: backup.deltaMaxSteps,
+        origin: backup.deltaOrigin,
+        isForcedFull: false,
+        isPermanent: false,
+        candidate: { kind: "latest" },
+      },
+    },
+    restore: await environmentRestore(settings, context),
+  };
+}
+
+async function environmentRestore(
+  { restore, backup }: Settings,
+  { clock, log }: CommandContext,
+): Promise<EnvironmentRestore | null> {
+  if (restore === null) return null;
+  const { from, request } = restore;
+  const place = from === null ? "own" : from.kind === "s3" ? `s3://${from.bucket}/${from.prefix}` : from.path;
+  const id = createHash("sha256").update(formatLossless({ place, request })).digest("hex").slice(0, 16);
+  const bytesPerSecond = backup.networkBytesPerSecond;
+  return { id, request, from: from === null ? null : await openStore(from, { clock, log, bytesPerSecond }) };
+}
+
+/** What the user's scripts may see: everything but what opens the store. */
+function scriptEnvironment(env: Environment): Record<string, string> {
+  const kept: Record<string, string> = {};
+  for (const [name, value] of Object.entries(env))
+    if (value !== undefined && !SECRET_NAMES.test(name)) kept[name] = value;
+  return kept;
+}
+
+const SECRET_NAMES = /^(AWS_|WALG_|WALE_|RESTORE_|REPL_|SU_|OPERATOR_|ADMIN_)|(SECRET|TOKEN)/;
+const SOCKET_DIRECTORIES = ["/run/postgresql"];
+const HOOK = "holdfast-hook";

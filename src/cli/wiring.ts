@@ -1,17 +1,17 @@
 // Makes the real store, codec and world out of the settings; nothing else does.
 
 import { readFileSync, statSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import type { Clock } from "../base/clock.ts";
-import { AppError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { Secret } from "../base/secret.ts";
-import { noCipher } from "../codec/encryption.ts";
+import { type CipherKey, cipherOf, readCipherKey } from "../codec/encryption.ts";
 import type { Codec } from "../codec/seal.ts";
 import { openFolderStore } from "../storage/folder-store.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { limitTo, unlimited } from "../storage/rate-limit.ts";
-import { S3_DEFAULTS } from "../storage/s3-settings.ts";
+import { S3_DEFAULTS, type S3Settings } from "../storage/s3-settings.ts";
 import type { SettingsWorld } from "./read-table.ts";
 import type { CodecSettings, S3StoreSettings, StoreSettings } from "./settings-store.ts";
 
@@ -41,9 +41,7 @@ export async function openStore(settings: StoreSettings, tools: StoreTools): Pro
   return await openS3Store(s3Settings(settings), { clock, log, pace });
 }
 
-function s3Settings(
-  settings: S3StoreSettings,
-): Parameters<typeof import("../storage/s3-store.ts").openS3Store>[0] {
+function s3Settings(settings: S3StoreSettings): S3Settings {
   const { credentials, encryption, lock } = settings;
   return {
     ...S3_DEFAULTS,
@@ -74,11 +72,22 @@ function s3Settings(
   };
 }
 
-/** The codec for what is written, and the key for what is read. */
-export async function openCodec({ compression, encryption }: CodecSettings): Promise<Codec> {
-  if (encryption.kind === "none") return { compression, cipher: noCipher };
-  throw new AppError(`encryption "${encryption.kind}" is not offered by this version`, {
-    code: "ENCRYPTION",
-    hint: "unset the WALG_LIBSODIUM_… and WALG_PGP_… settings",
-  });
+/** The version in package.json. */
+export async function programVersion(): Promise<string> {
+  const text = await readFile(new URL("../../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { readonly version: string }).version;
+}
+
+/** The codec for what is written, and the key for what is read. Throws CipherError when the key cannot be used. */
+export async function openCodec(settings: CodecSettings): Promise<Codec> {
+  return (await openKeyedCodec(settings)).codec;
+}
+
+/** The same with the key itself, which worker threads need: never log it. */
+export async function openKeyedCodec({
+  compression,
+  encryption,
+}: CodecSettings): Promise<{ readonly codec: Codec; readonly cipherKey: CipherKey }> {
+  const cipherKey = await readCipherKey(encryption);
+  return { codec: { compression, cipher: await cipherOf(cipherKey) }, cipherKey };
 }

@@ -20,7 +20,6 @@ export interface ProxyTarget {
 export function renderProxyConfig(options: {
   readonly ports: ProxyPorts;
   readonly socketPath: string;
-  readonly pidPath: string;
   readonly user: string | null;
   readonly standbys: number;
 }): string {

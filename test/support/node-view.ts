@@ -16,6 +16,7 @@ export const streaming = (change: Partial<StreamerStatus> = {}): StreamerStatus 
   lagSeconds: 0,
   heldBytes: 0,
   nextSeq: 17,
+  liveSlots: 1,
   slotsPut: 1,
   segmentsPublished: 2,
   segmentsOwed: 0,

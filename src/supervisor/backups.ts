@@ -1,0 +1,66 @@
+// Base backups of this node: one run, and runs by the clock with retention behind each.
+
+import { applyRetention } from "../backup/retention.ts";
+import { pushBackup } from "../backup/push.ts";
+import { describeProgress } from "../base/progress.ts";
+import type { NodeContext } from "./node-context.ts";
+import { type Schedule, startSchedule } from "./schedule.ts";
+
+/** Takes one backup; resolves when its sentinel is durable. */
+export async function backUp(node: NodeContext, signal: AbortSignal): Promise<void> {
+  const { settings, paths, store, codec, cipherKey, postgres, clock, log } = node;
+  let toldMs = clock.monotonicMs();
+  const begunMs = toldMs;
+  const { name } = await pushBackup(
+    { ...settings.backup.push, dataDirectory: paths.dataDirectory, hostname: settings.nodeName },
+    {
+      store,
+      compression: codec.compression,
+      cipherKey,
+      server: await postgres.address("holdfast backup"),
+      clock,
+      log,
+      signal,
+      onProgress: (progress) => {
+        if (clock.monotonicMs() - toldMs < TELL_EVERY_MS) return;
+        toldMs = clock.monotonicMs();
+        log.info(`backing up: ${describeProgress(progress)}`);
+      },
+    },
+  );
+  log.info("base backup done", { name, tookMs: Math.round(clock.monotonicMs() - begunMs) });
+}
+
+/** Backups by the clock while the term lasts. Only the owner of the log runs them, so there is exactly one runner. */
+export function startBackupSchedule(node: NodeContext, signal: AbortSignal): Schedule {
+  const { settings, store, clock, log, state } = node;
+  const schedule = startSchedule({
+    name: "base backup",
+    expression: settings.backup.schedule,
+    mayRun: () => !signal.aborted,
+    work: async (inner) => {
+      await backUp(node, inner);
+      await applyRetention(store, settings.backup.retention, settings.segmentBytes, {
+        clock,
+        log,
+        signal: inner,
+      });
+    },
+    clock,
+    log,
+    signal,
+  });
+  state.ask({
+    schedule: () => {
+      const sinceMs = schedule.runningSinceMs();
+      return {
+        nextBackupMs: schedule.nextMs(),
+        running: sinceMs === null ? null : { sinceMs, progress: null },
+        trouble: schedule.trouble(),
+      };
+    },
+  });
+  return schedule;
+}
+
+const TELL_EVERY_MS = 10_000;

@@ -1,0 +1,87 @@
+// What the supervisor answers on: checks (5500), metrics (9187), the local socket. It is there from the first moment to the last.
+
+import { mkdir } from "node:fs/promises";
+import { formatLossless } from "../base/lossless-json.ts";
+import type { Log } from "../base/log.ts";
+import type { OsUser } from "../postgres/os-user.ts";
+import { answerCheck } from "./health.ts";
+import { listenHttp } from "./http.ts";
+import { listenLocally, type VerbHandler } from "./local-socket.ts";
+import { makeMetrics } from "./metrics.ts";
+import type { NodeSettings } from "./node-context.ts";
+import type { NodeState } from "./node-state.ts";
+
+/** Verbs come and go with the node's role: `archive` only while a streamer runs, `restore` only while something is recovered. */
+export class Verbs {
+  readonly #handlers = new Map<string, VerbHandler>();
+
+  /** Answers `verb` until the returned function is called. */
+  set(verb: string, handler: VerbHandler): () => void {
+    this.#handlers.set(verb, handler);
+    return () => {
+      if (this.#handlers.get(verb) === handler) this.#handlers.delete(verb);
+    };
+  }
+
+  /** Hands the request on; without a handler Postgres is told to ask again (archive) or to stop rather than guess (restore). */
+  readonly dispatch =
+    (verb: string): VerbHandler =>
+    async (args, signal) => {
+      const handler = this.#handlers.get(verb);
+      if (handler !== undefined) return await handler(args, signal);
+      return { lines: [`the supervisor answers no "${verb}" now`], exit: verb === "restore" ? 255 : 1 };
+    };
+}
+
+export interface FrontOptions {
+  readonly settings: Pick<NodeSettings, "ports" | "runDirectory" | "socketPath">;
+  readonly state: NodeState;
+  readonly verbs: Verbs;
+  readonly owner: OsUser | null;
+  readonly log: Log;
+}
+
+/** Opens all three. Rejects when a port is taken. */
+export async function openFront({
+  settings,
+  state,
+  verbs,
+  owner,
+  log,
+}: FrontOptions): Promise<AsyncDisposable> {
+  await using opening = new AsyncDisposableStack();
+  const metrics = makeMetrics(() => state.view());
+  opening.use(
+    await listenHttp({
+      port: settings.ports.checks,
+      log,
+      respond: (path) => answerCheck(path, state.view()),
+    }),
+  );
+  opening.use(
+    await listenHttp({
+      port: settings.ports.metrics,
+      log,
+      respond: async (path) =>
+        path === "/metrics"
+          ? { status: 200, text: await metrics.render(), contentType: metrics.contentType }
+          : null,
+    }),
+  );
+  await mkdir(settings.runDirectory, { recursive: true, mode: 0o755 });
+  opening.use(
+    await listenLocally({
+      path: settings.socketPath,
+      owner,
+      log,
+      verbs: {
+        archive: verbs.dispatch("archive"),
+        restore: verbs.dispatch("restore"),
+        hook: verbs.dispatch("hook"),
+        call: verbs.dispatch("call"),
+        status: async () => ({ lines: [formatLossless(state.view())], exit: 0 }),
+      },
+    }),
+  );
+  return opening.move();
+}

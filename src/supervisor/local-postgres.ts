@@ -1,0 +1,113 @@
+// The node's own Postgres: its files written, its process started as our child, its doors opened and closed by reload.
+
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { RoleConfig } from "../postgres/config-files.ts";
+import { type Server, startServer } from "../postgres/server.ts";
+import type { ServerAddress } from "../postgres/server-address.ts";
+import {
+  ensureOwnership,
+  type ServerMoment,
+  type ServerPlan,
+  writeDoors,
+  writeRole,
+  writeServerFiles,
+} from "../postgres/server-files.ts";
+import { endServerProcesses } from "./orphans.ts";
+import { spawnProgram } from "./process-tree.ts";
+
+export interface LocalPostgresOptions {
+  /** Asked before every start: the machine may have grown. */
+  readonly plan: () => Promise<ServerPlan>;
+  readonly superuser: string;
+  /** Handed to the server, for `holdfast-hook`. */
+  readonly supervisorSocket: string;
+  /** Who may come in once the doors are open. */
+  readonly doors: Omit<ServerMoment["doors"], "clients" | "replication">;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface StartOptions {
+  readonly role: RoleConfig;
+  readonly recovers: boolean;
+  /** WAL of another machine is recovered. */
+  readonly fromElsewhere: boolean;
+}
+
+export type DoorState = Pick<ServerMoment["doors"], "clients" | "replication">;
+
+/** One per node; at most one server runs at a time. */
+export class LocalPostgres {
+  readonly #options: LocalPostgresOptions;
+  #plan: ServerPlan | null = null;
+  #server: Server | null = null;
+  #starts = 0;
+
+  constructor(options: LocalPostgresOptions) {
+    this.#options = options;
+  }
+
+  /** The running server, or null. */
+  get server(): Server | null {
+    return this.#server?.running === true ? this.#server : null;
+  }
+
+  get starts(): number {
+    return this.#starts;
+  }
+
+  /** How local programs of ours connect: by the socket, which asks for no password. */
+  async address(applicationName: string, database = "postgres"): Promise<ServerAddress> {
+    const { socketDirectories, port } = await this.#planned();
+    const [host = "/run/postgresql"] = socketDirectories;
+    return { host, port, user: this.#options.superuser, database, applicationName };
+  }
+
+  /** Starts with closed doors. What an earlier postmaster left behind is ended first. */
+  async start({ role, recovers, fromElsewhere }: StartOptions): Promise<Server> {
+    const { clock, log, supervisorSocket } = this.#options;
+    const plan = await this.#options.plan();
+    this.#plan = plan;
+    const { dataDirectory } = plan.volume;
+    const orphans = await endServerProcesses(dataDirectory, clock);
+    if (orphans > 0) log.warn("ended server processes that outlived their postmaster", { orphans });
+    await ensureOwnership(dataDirectory, plan.user, log);
+    const doors = { ...this.#options.doors, ...CLOSED };
+    const args = await writeServerFiles(
+      plan,
+      { role, doors, fromElsewhere, recovers, nowMs: clock.now() },
+      log,
+    );
+    this.#starts += 1;
+    this.#server = await startServer(
+      { bin: plan.bin, dataDirectory, args, env: { HOLDFAST_SOCKET: supervisorSocket }, ...plan.user },
+      {
+        clock,
+        log,
+        spawn: (command) => spawnProgram(command, (line) => log.info(line, { from: "postgres" })),
+      },
+    );
+    return this.#server;
+  }
+
+  /** Who may connect from now on; takes effect by reload. Sessions that are open stay. */
+  async setDoors(doors: DoorState): Promise<void> {
+    await writeDoors(await this.#planned(), { ...this.#options.doors, ...doors }, this.#options.log);
+    this.server?.reload();
+  }
+
+  /** Rewrites what depends on the role and reloads. */
+  async setRole(role: RoleConfig): Promise<void> {
+    await writeRole(await this.#planned(), role);
+    this.server?.reload();
+  }
+
+  async #planned(): Promise<ServerPlan> {
+    this.#plan ??= await this.#options.plan();
+    return this.#plan;
+  }
+}
+
+export const CLOSED: DoorState = { clients: "closed", replication: "closed" };
+export const OPEN: DoorState = { clients: "open", replication: "open" };

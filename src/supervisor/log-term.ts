@@ -1,0 +1,229 @@
+// The log in one term: the fence is ours, the junction is decided, and then the streamer carries WAL until the term ends.
+
+import { unreachable } from "../base/errors.ts";
+import { joinLog } from "../archive/join-log.ts";
+import { answerArchive, startStreamer, type Streamer } from "../archive/streamer.ts";
+import type { StreamerBeginning, StreamerEnd } from "../archive/streamer-options.ts";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { ControlFile } from "../postgres/control-file.ts";
+import { connectReplication } from "../postgres/replication-connection.ts";
+import { ReconnectingSql } from "../postgres/sql.ts";
+import { planGenesis } from "../tail/genesis.ts";
+import type { Junction } from "../tail/junction.ts";
+import { LogOwner } from "../tail/owner.ts";
+import { DEFAULT_RHYTHM } from "../tail/owner-options.ts";
+import { type Claim, takeOver } from "../tail/take-over.ts";
+import { historyName, segmentFloor } from "../wal/segment-name.ts";
+import { lastStep, type TimelinePath } from "../wal/timeline-path.ts";
+import { backUp } from "./backups.ts";
+import type { Verbs } from "./front.ts";
+import type { NodeContext } from "./node-context.ts";
+
+/** Ids of the promotions that made the volume's timeline and its parent's (G4); 32 zeros without one. */
+export interface PromotionIds {
+  readonly promotion: string;
+  readonly parentPromotion: string;
+}
+
+export class LogTerm implements AsyncDisposable {
+  readonly junction: Junction;
+  readonly #node: NodeContext;
+  readonly #claim: Claim;
+  readonly #owner: LogOwner;
+  readonly #control: ControlFile;
+  readonly #path: TimelinePath;
+  readonly #promotion: string;
+  readonly #ended = new AbortController();
+  readonly #lost = new AbortController();
+  readonly #over = new AbortController();
+  #streamer: Streamer | null = null;
+  #cleanUp: (() => void)[] = [];
+  #sql: ReconnectingSql | null = null;
+
+  constructor(parts: {
+    node: NodeContext;
+    claim: Claim;
+    owner: LogOwner;
+    control: ControlFile;
+    path: TimelinePath;
+    junction: Junction;
+    promotion: string;
+    ended: AbortController;
+  }) {
+    this.#node = parts.node;
+    this.#claim = parts.claim;
+    this.#owner = parts.owner;
+    this.#control = parts.control;
+    this.#path = parts.path;
+    this.junction = parts.junction;
+    this.#promotion = parts.promotion;
+    this.#ended = parts.ended;
+    parts.owner.lost.addEventListener("abort", () => this.#lost.abort(parts.owner.lost.reason), {
+      once: true,
+    });
+  }
+
+  get timeline(): number {
+    return lastStep(this.#path).timeline;
+  }
+
+  /** Aborts when this process lost the log, or the streamer failed for good (T7). */
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** Aborts when the streamer ended and another start of Postgres may mend it. */
+  get over(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  /** Starts the streamer on a server that takes connections; archive_command is answered from now on. */
+  async attach(verbs: Verbs, ended: AbortSignal): Promise<void> {
+    const { settings, postgres, clock, log, random, store, codec, paths, state } = this.#node;
+    const address = await postgres.address("holdfast");
+    this.#sql = new ReconnectingSql(address);
+    const { fencing } = this.#claim;
+    const streamer = startStreamer({
+      owner: this.#owner,
+      beginning: await this.#beginning(),
+      systemId: this.#control.systemId,
+      segmentBytes: this.#control.segmentBytes,
+      dataDirectory: paths.dataDirectory,
+      publish: { store, codec, fencing, clock, log, random, signal: this.#ended.signal },
+      connect: () => connectReplication(address, { clock }),
+      sql: this.#sql,
+      slot: settings.slot,
+      reportMs: 1_000,
+      clock,
+      log,
+      signal: this.#ended.signal,
+      onGap: () => void backUp(this.#node, ended).catch(() => undefined),
+    });
+    this.#streamer = streamer;
+    this.#cleanUp.push(
+      verbs.set("archive", async ([name = "", path = ""], signal) => {
+        const { exit, sentence } = await answerArchive(streamer, { name, path }, signal);
+        return { exit, lines: exit === 0 ? [] : [sentence] };
+      }),
+    );
+    state.ask({ streamer: () => streamer.status() });
+    void streamer.ended.then((end) => this.#noteEnd(end));
+  }
+
+  /** Resolves once clients may be let in as far as the log is concerned (G5). */
+  async accepted(signal: AbortSignal): Promise<void> {
+    await Promise.race([this.#streamer?.doors, abortedBy(signal)]);
+  }
+
+  /** A stop of Postgres begins: call it before SIGINT. Resolves when everything is in the store, or `limitMs` is over. */
+  async drain(limitMs: number): Promise<void> {
+    const { log } = this.#node;
+    if (this.#streamer === null) return;
+    const outcome = await this.#streamer.drain(limitMs);
+    log[outcome.settled ? "info" : "warn"]("the last WAL was sent to the store", { ...outcome });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const undo of this.#cleanUp.splice(0)) undo();
+    this.#node.state.ask({ streamer: () => null });
+    await this.#streamer?.stop();
+    await this.#owner.close();
+    await this.#sql?.[Symbol.asyncDispose]();
+    this.#ended.abort(new Error("the term is over"));
+  }
+
+  #noteEnd(end: StreamerEnd): void {
+    if (end.kind === "stopped" || end.kind === "server-restarted")
+      this.#over.abort(new Error(SENTENCES[end.kind]));
+    else if (end.kind === "failed") this.#over.abort(end.error);
+    else this.#lost.abort(new Error(end.because));
+  }
+
+  async #beginning(): Promise<StreamerBeginning> {
+    const { junction } = this;
+    switch (junction.kind) {
+      case "continue":
+        return { kind: "continue" };
+      case "genesis":
+        return { kind: "genesis", genesis: await this.#genesis() };
+      case "bring":
+        return await this.#bring(junction);
+      case "suspect":
+        throw new Error(`a suspect streams nothing: ${junction.because}`);
+      default:
+        return unreachable(junction);
+    }
+  }
+
+  async #genesis(): Promise<Extract<StreamerBeginning, { kind: "genesis" }>["genesis"]> {
+    const { store, codec } = this.#node;
+    const { segmentBytes, redo } = this.#control;
+    return await planGenesis(store, {
+      segmentBytes,
+      path: this.#path,
+      promotion: this.#promotion,
+      // Recovery needs nothing below REDO; a base backup that follows needs nothing below its own.
+      firstLocal: segmentFloor(redo, segmentBytes),
+      cipher: codec.cipher,
+      signal: this.#ended.signal,
+    });
+  }
+
+  async #bring(junction: Extract<Junction, { kind: "bring" }>): Promise<StreamerBeginning> {
+    const { timeline } = this;
+    const folder = join(this.#node.paths.dataDirectory, "pg_wal");
+    const parentPath = this.#path.slice(0, -1);
+    return {
+      kind: "bring",
+      backfill: junction.backfill,
+      parentPath,
+      change: {
+        timeline,
+        parent: lastStep(parentPath).timeline,
+        fork: junction.fork,
+        promotion: this.#promotion,
+        cut: false,
+        body: await readFile(join(folder, historyName(timeline))),
+      },
+    };
+  }
+}
+
+/** Takes the log over and decides the junction, before Postgres starts. Repeats without end while the store does not answer. */
+export async function startLogTerm(
+  node: NodeContext,
+  control: ControlFile,
+  ids: PromotionIds,
+): Promise<LogTerm> {
+  const { settings, store, codec, stop, clock, log, random, paths } = node;
+  const fencing = await node.fencing();
+  const claim = await takeOver(store, {
+    identity: { systemId: control.systemId, segmentBytes: control.segmentBytes },
+    purpose: "start",
+    node: settings.nodeName,
+    fencing,
+    cipher: codec.cipher,
+    clock,
+    log,
+    signal: stop.stopping,
+    random,
+  });
+  const ended = new AbortController();
+  const rhythm = { ...DEFAULT_RHYTHM, flushMs: settings.flushMs };
+  const owner = new LogOwner({ claim, store, codec, clock, log, random, signal: ended.signal, ...rhythm });
+  const joined = await joinLog({ owner, dataDirectory: paths.dataDirectory, members: [], ...ids });
+  return new LogTerm({ node, claim, owner, control, ended, ...joined, promotion: ids.promotion });
+}
+
+const SENTENCES = {
+  stopped: "the streamer was stopped",
+  "server-restarted": "the server restarted itself after one of its processes crashed",
+} as const;
+
+async function abortedBy(signal: AbortSignal): Promise<never> {
+  return await new Promise((_resolve, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    else signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}

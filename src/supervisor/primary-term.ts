@@ -1,0 +1,132 @@
+// One term as a primary: take the log over, start Postgres behind closed doors, stream, first backup, doors; until something ends it.
+
+import type { ChildExit } from "./restart-budget.ts";
+import { messageOf } from "../base/errors.ts";
+import { listBackups } from "../backup/catalog.ts";
+import { NO_ROLE } from "../postgres/config-files.ts";
+import { readCompletion, readControlFile } from "../postgres/data-directory.ts";
+import { type Server, ServerEndedError } from "../postgres/server.ts";
+import { NO_PROMOTION } from "../tail/slot.ts";
+import { backUp, startBackupSchedule } from "./backups.ts";
+import { NOWHERE } from "./doors.ts";
+import { ensureContents } from "./founding.ts";
+import type { Verbs } from "./front.ts";
+import { OPEN } from "./local-postgres.ts";
+import type { NodeContext } from "./node-context.ts";
+import { type LogTerm, startLogTerm } from "./log-term.ts";
+
+export type TermEnd =
+  | { readonly kind: "stopped" }
+  | { readonly kind: "again"; readonly pause: boolean }
+  | { readonly kind: "postgres-ended"; readonly exit: ChildExit; readonly startedMs: number };
+
+/** Leads until a stop, the end of Postgres, or the loss of the log. */
+export async function leadTerm(node: NodeContext, verbs: Verbs): Promise<TermEnd> {
+  const { paths, state, stop, postgres, clock, log } = node;
+  const control = await readControlFile(paths.dataDirectory);
+  const mark = await readCompletion(paths);
+  state.enter("starting", "taking the log over");
+  const promotion = mark?.promotionId ?? NO_PROMOTION;
+  await using logTerm = await startLogTerm(node, control, { promotion, parentPromotion: promotion });
+  const { junction } = logTerm;
+  log.info(`junction: ${junction.kind}`, { because: junction.because });
+  if (junction.kind === "suspect") {
+    state.enter("suspect", junction.because);
+    return { kind: "again", pause: true };
+  }
+  state.set({ systemId: control.systemId.toString() });
+  state.enter("starting", "Postgres starts");
+  const startedMs = clock.monotonicMs();
+  const server = await postgres.start({ role: NO_ROLE, recovers: false, fromElsewhere: false });
+  try {
+    return await serve(node, verbs, server, logTerm, startedMs);
+  } finally {
+    state.set({ doorsOpen: false, postgresUp: false, role: "none" });
+    await node.doors.route(NOWHERE);
+    if (server.running) await server.stop({ fastMs: 10_000, immediateMs: 5_000, hurry: stop.hurry });
+  }
+}
+
+async function serve(
+  node: NodeContext,
+  verbs: Verbs,
+  server: Server,
+  logTerm: LogTerm,
+  startedMs: number,
+): Promise<TermEnd> {
+  const { state, stop, postgres, log, clock, settings, doors } = node;
+  const over = new AbortController();
+  const inTerm = AbortSignal.any([over.signal, stop.stopping, logTerm.lost, logTerm.over]);
+  const ended = server.exited.then((exit) => {
+    over.abort(new ServerEndedError(exit));
+    return exit;
+  });
+  try {
+    await server.ready(inTerm, (status) => state.enter("starting", `Postgres is ${status ?? "starting"}`));
+    state.set({ postgresUp: true, role: "primary", postgresStarts: postgres.starts });
+    await logTerm.attach(verbs, inTerm);
+    await ensureContents(node);
+    await logTerm.accepted(inTerm);
+    await firstBackup(node, inTerm);
+    await openDoors(node, logTerm);
+    startBackupSchedule(node, inTerm);
+    await untilAborted(inTerm);
+  } catch (error) {
+    if (!inTerm.aborted) throw error;
+    log.info("the term ends", { because: messageOf(inTerm.reason) });
+  }
+  state.set({ doorsOpen: false });
+  await doors.route(NOWHERE);
+  if (!server.running) return { kind: "postgres-ended", exit: await ended, startedMs };
+  if (logTerm.lost.aborted) {
+    state.enter("suspect", messageOf(logTerm.lost.reason));
+    await server.quit(FENCE_LIMIT_MS);
+    return { kind: "again", pause: true };
+  }
+  if (!stop.stopping.aborted) {
+    state.enter("starting", messageOf(inTerm.reason));
+    return { kind: "again", pause: false };
+  }
+  state.enter("stopping", messageOf(stop.stopping.reason));
+  await stopInOrder(node, server, logTerm, clock.monotonicMs() + settings.stopTimeoutMs);
+  return { kind: "stopped" };
+}
+
+/** W8: fast stop, the last WAL settled meanwhile and after it, a base; all within the time that the platform gives. */
+async function stopInOrder(
+  { stop, clock }: NodeContext,
+  server: Server,
+  logTerm: LogTerm,
+  deadlineMs: number,
+): Promise<void> {
+  const leftMs = Math.max(2_000, deadlineMs - clock.monotonicMs());
+  const draining = logTerm.drain(leftMs * 0.6);
+  await server.stop({ fastMs: leftMs * 0.75, immediateMs: leftMs * 0.1, hurry: stop.hurry });
+  await draining;
+}
+
+/** Doors open only where a backup exists: otherwise the first client's rows could not be restored. */
+async function firstBackup(node: NodeContext, signal: AbortSignal): Promise<void> {
+  const { store, state, log } = node;
+  const backups = await listBackups(store, signal);
+  if (backups.length > 0) return;
+  state.enter("founding", "the first base backup is taken before the first client is admitted");
+  log.info("taking the first base backup");
+  await backUp(node, signal);
+}
+
+async function openDoors(node: NodeContext, logTerm: LogTerm): Promise<void> {
+  const { postgres, doors, state, settings } = node;
+  await postgres.setDoors(OPEN);
+  const here = { host: "127.0.0.1", port: settings.ports.postgres };
+  await doors.route({ primary: here, standbys: [here] });
+  state.set({ doorsOpen: true, timeline: logTerm.timeline });
+  state.enter("running", logTerm.junction.because);
+}
+
+async function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
+const FENCE_LIMIT_MS = 5_000;

@@ -1,0 +1,148 @@
+// The main process: look, decide, do, until a stop. What it decided and why is logged and shown.
+
+import { mkdir } from "node:fs/promises";
+import { EXIT, messageOf, unreachable } from "../base/errors.ts";
+import { pauseBefore } from "../base/retry.ts";
+import { clearUnfinished } from "../postgres/data-directory.ts";
+import { type AskedRestore, type BootDecision, type BootFacts, decideBoot } from "./boot-decision.ts";
+import { gatherStore, gatherVolume } from "./boot-facts.ts";
+import { foundCluster } from "./founding.ts";
+import { openFront, type Verbs } from "./front.ts";
+import type { NodeContext } from "./node-context.ts";
+import { leadTerm } from "./primary-term.ts";
+import type { Child } from "./process-tree.ts";
+import type { StopSignals } from "./stop-signals.ts";
+import { decideRestart, type RestartBudget } from "./restart-budget.ts";
+
+/** What one decision led to. */
+export type Outcome =
+  /** Look again, after a pause when `because` says that something is missing. */
+  | { readonly kind: "again"; readonly pause: boolean }
+  | { readonly kind: "ended"; readonly exitStatus: number };
+
+/** Runs the node to its end; resolves to the exit status. */
+export async function runSupervisor(node: NodeContext, verbs: Verbs): Promise<number> {
+  const { settings, paths, state, doors, stop, log, owner } = node;
+  await mkdir(paths.marks, { recursive: true, mode: 0o700 });
+  await using running = new AsyncDisposableStack();
+  running.use(await openFront({ settings, state, verbs, owner, log }));
+  try {
+    const proxy = await doors.start();
+    void watchProxy(proxy, stop);
+    return await loop(node, verbs);
+  } catch (error) {
+    if (stop.stopping.aborted) {
+      log.info("stopped while something was under way", { because: messageOf(error) });
+      return EXIT.ok;
+    }
+    state.enter("failed", messageOf(error));
+    throw error;
+  } finally {
+    await doors.stop();
+  }
+}
+
+/** Without its door the node is of no use: the container ends and is started clean. */
+async function watchProxy(proxy: Child, stop: StopSignals): Promise<void> {
+  const end = await proxy.ended;
+  if (end.kind !== "stopped") stop.stop(`HAProxy is gone: ${end.because}`);
+}
+
+async function loop(node: NodeContext, verbs: Verbs): Promise<number> {
+  const { state, stop, clock, log } = node;
+  const starts: number[] = [];
+  for (let waits = 0; !stop.stopping.aborted;) {
+    const facts = await gatherFacts(node);
+    const decision = decideBoot(facts);
+    log.info(`decided: ${decision.kind}`, { because: decision.because });
+    const outcome = await perform(decision, node, verbs, starts);
+    if (outcome.kind === "ended") return outcome.exitStatus;
+    if (!outcome.pause) {
+      waits = 0;
+      continue;
+    }
+    waits += 1;
+    await clock.sleep(pauseBefore(waits, WAIT_BACKOFF), stop.stopping).catch(() => undefined);
+  }
+  state.enter("stopping", "a stop was asked for");
+  return EXIT.ok;
+}
+
+async function gatherFacts(node: NodeContext): Promise<BootFacts> {
+  const { settings, paths, programs, store, stop } = node;
+  const volume = await gatherVolume(paths, programs.major);
+  return {
+    releaseCommand: settings.releaseCommand,
+    volume,
+    store: await gatherStore(store, stop.stopping),
+    members: { primary: null, allSeen: true, mayFound: true },
+    restore: await askedRestore(node),
+  };
+}
+
+async function askedRestore(_node: NodeContext): Promise<AskedRestore | null> {
+  return null;
+}
+
+async function perform(
+  decision: BootDecision,
+  node: NodeContext,
+  verbs: Verbs,
+  starts: number[],
+): Promise<Outcome> {
+  const { paths, state, stop, clock, log } = node;
+  switch (decision.kind) {
+    case "idle":
+      state.enter("waiting", decision.because);
+      return { kind: "ended", exitStatus: EXIT.ok };
+    case "clear":
+      state.enter("booting", decision.because);
+      await clearUnfinished(paths);
+      return again;
+    case "found":
+      state.enter("founding", decision.because);
+      await foundCluster(node);
+      return again;
+    case "contend": {
+      const end = await leadTerm(node, verbs);
+      if (end.kind === "stopped") return { kind: "ended", exitStatus: EXIT.ok };
+      if (end.kind === "again") return { kind: "again", pause: end.pause };
+      starts.push(end.startedMs);
+      const verdict = decideRestart(POSTGRES_BUDGET, end.exit, starts, clock.monotonicMs());
+      if (verdict.kind === "restart") {
+        state.enter("starting", `Postgres ${verdict.because}`);
+        await clock.sleep(verdict.pauseMs, stop.stopping).catch(() => undefined);
+        return again;
+      }
+      state.enter("failed", `Postgres ${verdict.because}`);
+      return { kind: "ended", exitStatus: EXIT.failure };
+    }
+    case "restore-latest":
+    case "restore-asked":
+    case "replay":
+    case "join":
+    case "follow":
+      state.enter("waiting", `${decision.because}; this version cannot do that`);
+      return { kind: "again", pause: true };
+    case "wait":
+      state.enter("waiting", decision.because);
+      log.warn("waiting", { because: decision.because });
+      return { kind: "again", pause: true };
+    case "refuse":
+      state.enter("failed", decision.because);
+      return { kind: "ended", exitStatus: EXIT.failure };
+    default:
+      return unreachable(decision);
+  }
+}
+
+const again: Outcome = { kind: "again", pause: false };
+const WAIT_BACKOFF = { firstMs: 1_000, mostMs: 15_000, tries: Infinity };
+/** A postmaster that dies more often than this within the window takes the container with it; the orchestrator starts it clean. */
+const POSTGRES_BUDGET: RestartBudget = {
+  policy: "permanent",
+  starts: 5,
+  windowMs: 120_000,
+  firstPauseMs: 100,
+  mostPauseMs: 2_000,
+};
