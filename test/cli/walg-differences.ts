@@ -14,6 +14,13 @@ export interface Difference {
 
 export const DIFFERENCES: readonly Difference[] = [
   {
+    bucket: /^pg17-broken-missing-part$/,
+    command: /^backup-fetch /,
+    reason: "a missing part is noticed before anything is written; WAL-G restores without it",
+    says: /ERROR: .*base_000000010000000000000007/,
+    exit: 1,
+  },
+  {
     bucket: /^pg17-retention$/,
     command: /^delete target (?:FIND_FULL )?base_00000001000000000000000B/,
     reason: "deleting a permanent backup is refused; WAL-G deletes it (its issue 1768)",

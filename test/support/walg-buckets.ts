@@ -79,6 +79,11 @@ export class Bucket {
     return args.includes("--confirm") ? this.copy() : join(this.#work, "store");
   }
 
+  /** An empty folder that goes with the bucket. */
+  scratch(): Promise<string> {
+    return mkdtemp(join(this.#work, "scratch-"));
+  }
+
   /** A fresh copy, times kept. */
   async copy(): Promise<string> {
     const place = join(await mkdtemp(join(this.#work, "copy-")), "store");

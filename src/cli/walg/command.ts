@@ -2,6 +2,7 @@
 
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
+import type { CipherKey } from "../../codec/encryption.ts";
 import type { Codec } from "../../codec/seal.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import type { Lsn } from "../../wal/lsn.ts";
@@ -45,6 +46,8 @@ export interface Call {
   readonly openAllMembers: () => Promise<readonly NamedStore[]>;
   /** Compression and encryption of the settings; refuses settings that would leave data in the clear. */
   readonly openCodec: () => Promise<Codec>;
+  /** The same as plain data for worker threads. It holds the key: never log it. */
+  readonly openKey: () => Promise<CipherKey>;
   /** Asks the server of the settings where it writes. */
   readonly askPosition: () => Promise<ServerPosition>;
 }

@@ -1,7 +1,9 @@
 // The table of WAL-G's commands.
 
+import { BACKUP_FETCH } from "./backup-fetch.ts";
 import { BACKUP_LIST, CATCHUP_LIST } from "./backup-list.ts";
 import { BACKUP_MARK } from "./backup-mark.ts";
+import { BACKUP_PUSH } from "./backup-push.ts";
 import type { WalgCommand } from "./command.ts";
 import { COPY } from "./copy.ts";
 import {
@@ -27,8 +29,10 @@ import { WAL_VERIFY } from "./wal-verify.ts";
 
 /** By path; a command with others below it comes before them. */
 export const WALG_COMMANDS: readonly WalgCommand[] = [
+  BACKUP_FETCH,
   BACKUP_LIST,
   BACKUP_MARK,
+  BACKUP_PUSH,
   CATCHUP_LIST,
   COPY,
   DELETE,

@@ -1,13 +1,9 @@
 // What a WAL-G command works with, opened from its settings when it is first needed.
 
 import { AppError } from "../../base/errors.ts";
-import { Secret } from "../../base/secret.ts";
-import type { ServerAddress } from "../../postgres/server-address.ts";
-import { serverFacts, walPositions } from "../../postgres/queries.ts";
-import { withSql } from "../../postgres/sql.ts";
 import type { CommandContext } from "../commands.ts";
 import { readStoreSettings } from "../settings.ts";
-import { openCodec, settingsWorld } from "../wiring.ts";
+import { openKeyedCodec, settingsWorld } from "../wiring.ts";
 import type { Call, FlagValues, ServerPosition, Settings } from "./command.ts";
 import { memberNamed, openStorages, openTarget, withAbsoluteFolder } from "./storages.ts";
 
@@ -24,9 +20,12 @@ export function openSession(
   context: CommandContext,
   log: Call["log"],
   tools: SessionTools,
-): Pick<Call, "openStore" | "openMembers" | "openAllMembers" | "openCodec" | "askPosition"> {
+): Pick<Call, "openStore" | "openMembers" | "openAllMembers" | "openCodec" | "openKey" | "askPosition"> {
   const storage = { clock: context.clock, log };
   const asked = flags.text("target-storage") ?? flags.text("target") ?? settings.text("WALG_TARGET_STORAGE");
+  const keyed = once(async () =>
+    openKeyedCodec(readStoreSettings(withAbsoluteFolder(settings.env), settingsWorld).codec),
+  );
   return {
     openStore: once(() => openTarget(settings, asked, storage)),
     openMembers: once(async () => {
@@ -34,15 +33,17 @@ export function openSession(
       return asked === undefined || asked === "all" ? members : [memberNamed(members, asked)];
     }),
     openAllMembers: once(() => openStorages(settings, storage)),
-    openCodec: once(async () =>
-      openCodec(readStoreSettings(withAbsoluteFolder(settings.env), settingsWorld).codec),
-    ),
+    openCodec: async () => (await keyed()).codec,
+    openKey: async () => (await keyed()).cipherKey,
     askPosition: tools.askPosition ?? (() => askServer(settings, context.signal)),
   };
 }
 
 async function askServer(settings: Settings, signal: AbortSignal): Promise<ServerPosition> {
-  return withSql(serverAddress(settings), async (sql) => {
+  const { serverOf } = await import("./server.ts");
+  const { withSql } = await import("../../postgres/sql.ts");
+  const { serverFacts, walPositions } = await import("../../postgres/queries.ts");
+  return withSql(await serverOf(settings), async (sql) => {
     const facts = await serverFacts(sql, { signal });
     const positions = await walPositions(sql, { signal });
     const lsn = positions.inserted ?? positions.received ?? positions.replayed;
@@ -53,19 +54,6 @@ async function askServer(settings: Settings, signal: AbortSignal): Promise<Serve
       });
     return { timeline: facts.checkpointTimeline, lsn };
   });
-}
-
-/** The server of libpq's variables. */
-export function serverAddress(settings: Settings): ServerAddress {
-  const password = settings.text("PGPASSWORD");
-  return {
-    host: settings.text("PGHOST") ?? "localhost",
-    port: settings.count("PGPORT", 5432),
-    user: settings.text("PGUSER") ?? "postgres",
-    ...(password === undefined ? {} : { password: new Secret(password) }),
-    database: settings.text("PGDATABASE") ?? "postgres",
-    applicationName: settings.text("PGAPPNAME") ?? "wal-g",
-  };
 }
 
 /** Calls `open` at most once. */
