@@ -1,6 +1,6 @@
 // A new cluster: initdb, roles, databases, extensions, the user's own scripts. Each step can be repeated.
 
-import { readdir, stat } from "node:fs/promises";
+import { chown, mkdir, readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { AppError } from "../base/errors.ts";
 import { removeDurably, syncFolder } from "../base/durable-file.ts";
@@ -29,6 +29,9 @@ export interface InitdbPlan {
  */
 export async function runInitdb(plan: InitdbPlan, signal: AbortSignal): Promise<void> {
   await removeDurably(plan.dataDirectory);
+  // The volume's top may belong to root: an empty directory of the right owner is what initdb wants there.
+  await mkdir(plan.dataDirectory, { mode: 0o700 });
+  if (plan.user !== null) await chown(plan.dataDirectory, plan.user.uid, plan.user.gid);
   await mustRun(
     join(plan.bin, "initdb"),
     [
