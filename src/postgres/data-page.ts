@@ -1,6 +1,7 @@
 // Data pages: header, LSN, checksum. src/include/storage/bufpage.h, checksum_impl.h (FNV-1a in 32 lanes).
 
 import { type Lsn, lsnOf } from "../wal/lsn.ts";
+import { checksumModule, PRIME, SEEDS } from "./page-checksum-wasm.ts";
 
 export const PAGE_BYTES = 8192;
 /** Pages of one file of a relation: 1 GiB. */
@@ -143,7 +144,7 @@ declare const WebAssembly: {
 function startWasm(): Wasm | "absent" {
   try {
     const memory = new WebAssembly.Memory({ initial: WASM_BYTES / 65_536 });
-    const module = new WebAssembly.Module(Buffer.from(VERIFY_WASM, "base64"));
+    const module = new WebAssembly.Module(checksumModule());
     const instance = new WebAssembly.Instance(module, { e: { m: memory } });
     return {
       memory: new Uint8Array(memory.buffer),
@@ -155,56 +156,3 @@ function startWasm(): Wasm | "absent" {
 }
 
 const WASM_BYTES = 1 << 20;
-const PRIME = 16_777_619;
-// checksumBaseOffsets of checksum_impl.h.
-const SEEDS = Int32Array.of(
-  0x5b1f36e9,
-  0xb8525960,
-  0x02ab50aa,
-  0x1de66d2a,
-  0x79ff467a,
-  0x9bb9f8a3,
-  0x217e7cd2,
-  0x83e13d2c,
-  0xf8d4474f,
-  0xe39eb970,
-  0x42c6ae16,
-  0x993216fa,
-  0x7b093b5d,
-  0x98daff3c,
-  0xf718902a,
-  0x0b1c9cdb,
-  0xe58f764b,
-  0x187636bc,
-  0x5d7b3bb1,
-  0xe73de7de,
-  0x92bec979,
-  0xcca6c0b2,
-  0x304a0979,
-  0x85aa43d4,
-  0x783125bb,
-  0x6ca8eaa2,
-  0xe407eac6,
-  0x4b5cfc3e,
-  0x9fbf8c76,
-  0x15ca20be,
-  0xf2ca9fd3,
-  0x959bd756,
-);
-
-// verify(at, pages, block) in SIMD: the same sums, eight vectors of four lanes. scripts/wasm/page-checksum.ts assembles it.
-const VERIFY_WASM =
-  "AGFzbQEAAAABCAFgA39/fwF/AggBAWUBbQIAAQMCAQAHCgEGdmVyaWZ5AAAKkAcBjQcCBX8Ke0GTg4AI/REhCQJAA0AgAyAB" +
-  "Tw0BIAAvAQ5BAEcEQP0M6TYfW2BZUriqUKsCKm3mHSEK/Qx6Rv95o/i5m9J8fiEsPeGDIQv9DE9H1PhwuZ7jFq7GQvoWMpkh" +
-  "DP0MXTsJezz/2pgqkBj325wcCyEN/QxLdo/lvDZ2GLE7e13e5z3nIQ79DHnJvpKywKbMeQlKMNRDqoUhD/0MuyUxeKLqqGzG" +
-  "6gfkPvxcSyEQ/Qx2jL+fviDKFdOfyvJW15uVIREgAC8BCCEHIABBADsBCCAAIQQgAEGAwABqIQUDQCAKIAT9AAQA/VEhCCAI" +
-  "IAn9tQEgCEER/a0B/VEhCiALIAT9AAQQ/VEhCCAIIAn9tQEgCEER/a0B/VEhCyAMIAT9AAQg/VEhCCAIIAn9tQEgCEER/a0B" +
-  "/VEhDCANIAT9AAQw/VEhCCAIIAn9tQEgCEER/a0B/VEhDSAOIAT9AARA/VEhCCAIIAn9tQEgCEER/a0B/VEhDiAPIAT9AARQ" +
-  "/VEhCCAIIAn9tQEgCEER/a0B/VEhDyAQIAT9AARg/VEhCCAIIAn9tQEgCEER/a0B/VEhECARIAT9AARw/VEhCCAIIAn9tQEg" +
-  "CEER/a0B/VEhESAEQYABaiEEIAQgBUkNAAsgACAHOwEIIAogCf21ASAKQRH9rQH9USEKIAsgCf21ASALQRH9rQH9USELIAwg" +
-  "Cf21ASAMQRH9rQH9USEMIA0gCf21ASANQRH9rQH9USENIA4gCf21ASAOQRH9rQH9USEOIA8gCf21ASAPQRH9rQH9USEPIBAg" +
-  "Cf21ASAQQRH9rQH9USEQIBEgCf21ASARQRH9rQH9USERIAogCf21ASAKQRH9rQH9USEKIAsgCf21ASALQRH9rQH9USELIAwg" +
-  "Cf21ASAMQRH9rQH9USEMIA0gCf21ASANQRH9rQH9USENIA4gCf21ASAOQRH9rQH9USEOIA8gCf21ASAPQRH9rQH9USEPIBAg" +
-  "Cf21ASAQQRH9rQH9USEQIBEgCf21ASARQRH9rQH9USERIAogC/1RIQogCiAM/VEhCiAKIA39USEKIAogDv1RIQogCiAP/VEh" +
-  "CiAKIBD9USEKIAogEf1RIQogCv0bACAK/RsBcyAK/RsCIAr9GwNzcyEGIAYgAiADanNB//8DcEEBaiEGIAYgB0cEQCADDwsL" +
-  "IABBgMAAaiEAIANBAWohAwwACwtBfws=";

@@ -8,6 +8,7 @@ import type { Clock } from "../base/clock.ts";
 import { invariant } from "../base/errors.ts";
 import { formatLsn, type Lsn, parseLsn, ZERO_LSN } from "../wal/lsn.ts";
 import type { TimelineId } from "../wal/segment-name.ts";
+import { encodeStatus } from "../wal/stream-message.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { type ParsedMessage, ReplicationParser, type ReplicationRow } from "./replication-parser.ts";
 import { clientSettings, describeAddress, type ServerAddress } from "./server-address.ts";
@@ -176,10 +177,12 @@ export class ReplicationConnection implements AsyncDisposable {
   }
 
   /** Reports positions, now and then every `statusIntervalMs`. Harmless when no stream is open. */
-  sendStatus(status: StandbyStatus): void {
-    this.#status = { write: status.write, flush: status.flush, apply: status.apply };
-    if (this.#state === "stream" && !this.#copyDoneSent)
-      this.#socket.write(statusMessage(status, this.#options.clock.now()));
+  sendStatus({ write, flush, apply, replyAtOnce = false }: StandbyStatus): void {
+    this.#status = { write, flush, apply };
+    if (this.#state !== "stream" || this.#copyDoneSent) return;
+    const atMs = this.#options.clock.now();
+    const status = encodeStatus({ written: write, flushed: flush, applied: apply, atMs, replyAtOnce });
+    this.#socket.write(message("d", status));
   }
 
   /** Asks the server to end the stream; go on taking events until `copyDone`. */
@@ -372,19 +375,7 @@ function text(row: ReplicationRow | undefined, column: number): string {
   return value;
 }
 
-/** "Standby status update": 'r', write, flush, apply (u64), clock (i64, µs since 2000), reply at once (u8). */
-function statusMessage({ write, flush, apply, replyAtOnce = false }: StandbyStatus, nowMs: number): Buffer {
-  const body = Buffer.alloc(34);
-  body[0] = 0x72; // 'r'
-  body.writeBigUInt64BE(write, 1);
-  body.writeBigUInt64BE(flush, 9);
-  body.writeBigUInt64BE(apply, 17);
-  body.writeBigInt64BE(BigInt(Math.round(nowMs)) * 1000n - POSTGRES_EPOCH_US, 25);
-  body[33] = replyAtOnce ? 1 : 0;
-  return message("d", body);
-}
-
-function message(type: string, body: Buffer): Buffer {
+function message(type: string, body: Uint8Array): Buffer {
   const head = Buffer.alloc(5);
   head.write(type, 0, "latin1");
   head.writeInt32BE(body.length + 4, 1);
@@ -396,6 +387,5 @@ function identifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-const POSTGRES_EPOCH_US = 946_684_800_000_000n; // 2000-01-01
 const COMMAND_LIMIT_MS = 60_000;
 const CLOSE_LIMIT_MS = 2_000;
