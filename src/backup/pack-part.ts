@@ -5,7 +5,7 @@ import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync,
 import { setTimeout as delay } from "node:timers/promises";
 import { makeBlockCompressor } from "../codec/block-compressor.ts";
 import { type Compression, compress } from "../codec/compression.ts";
-import type { Cipher } from "../codec/encryption.ts";
+import type { Cipher, CipherKey } from "../codec/encryption.ts";
 import type { Lsn } from "../wal/lsn.ts";
 import type { CorruptBlocks } from "./files-metadata.ts";
 import {
@@ -26,6 +26,8 @@ export interface PackJob {
   readonly directories: readonly string[];
   readonly files: readonly PlannedFile[];
   readonly compression: Compression;
+  /** Holds the key: never log a job. */
+  readonly cipherKey: CipherKey;
   /** Pages with this LSN or a later one go into increments; null: everything whole. */
   readonly deltaLsn: Lsn | null;
   /** Start of the backup, when page checksums are to be verified. */

@@ -1,14 +1,15 @@
 // The worker thread of a push.
 
-import { noCipher } from "../codec/encryption.ts";
+import { cipherOf } from "../codec/encryption.ts";
 import { type PackJob, packPart } from "./pack-part.ts";
 import { serveJobs } from "./thread-pool.ts";
 
-serveJobs((job, channel) =>
-  packPart(
-    job as PackJob,
-    noCipher,
+serveJobs(async (message, channel) => {
+  const job = message as PackJob;
+  return packPart(
+    job,
+    await cipherOf(job.cipherKey),
     (bytes) => channel.send(bytes),
     (note) => channel.note(note),
-  ),
-);
+  );
+});

@@ -5,7 +5,8 @@ import { AppError } from "../base/errors.ts";
 import type { Json } from "../base/lossless-json.ts";
 import type { Log } from "../base/log.ts";
 import { type Progress, ProgressMeter } from "../base/progress.ts";
-import type { Codec } from "../codec/seal.ts";
+import type { Compression } from "../codec/compression.ts";
+import { type CipherKey, cipherOf } from "../codec/encryption.ts";
 import { type BackupSession, type BackupStop, startBackup } from "../postgres/backup-session.ts";
 import type { ServerAddress } from "../postgres/server-address.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
@@ -21,7 +22,13 @@ import type { ManifestPart } from "./manifest.ts";
 import { PushBook } from "./push-book.ts";
 import { type PlannedFile, planParts } from "./part-plan.ts";
 import { type BaseSettings, type ChosenBase, type ReadyBase, chooseBase, openBase } from "./push-base.ts";
-import { SentinelUnknownError, pushControlFile, pushDescription, pushLabel } from "./push-finish.ts";
+import {
+  type FinishTools,
+  SentinelUnknownError,
+  pushControlFile,
+  pushDescription,
+  pushLabel,
+} from "./push-finish.ts";
 import { pushParts } from "./push-parts.ts";
 import { markChainPermanent } from "./push-permanent.ts";
 import { type PushServer, ancestorsOf, readControlFile, readPushServer, timelineOf } from "./push-server.ts";
@@ -53,7 +60,9 @@ export interface PushSettings extends BaseSettings {
 export interface PushTools {
   readonly store: ObjectStore;
   readonly server: ServerAddress;
-  readonly codec: Codec;
+  readonly compression: Compression;
+  /** Holds the key: never log it. */
+  readonly cipherKey: CipherKey;
   readonly clock: Clock;
   readonly log: Log;
   readonly signal: AbortSignal;
@@ -168,12 +177,18 @@ async function push(
   const book = new PushBook();
   await packAll(walk, run, settings, tools, session, book);
   const { bytes: controlBytes } = await readControlFile(server.dataDirectory, clock, signal);
-  const control = await pushControlFile(name, server.dataDirectory, controlBytes, tools);
+  const cipher = await cipherOf(tools.cipherKey);
+  const finish: FinishTools = {
+    store: tools.store,
+    codec: { compression: tools.compression, cipher },
+    signal,
+  };
+  const control = await pushControlFile(name, server.dataDirectory, controlBytes, finish);
   const databases = settings.hasDatabaseNames
     ? await readDatabaseNames(session.sql, tools.server, log)
     : new Map<string, DatabaseNames>();
   const stop = await session.stop({ signal });
-  const label = await pushLabel(name, stop, tools);
+  const label = await pushLabel(name, stop, finish);
   book.labels(label.name);
   book.judgeTorn(stop, log);
   await (tools.waitForWal ?? defaultWait(settings, tools, run))(stop, signal);
@@ -207,7 +222,7 @@ async function push(
   const source = { volume: server.volume, lookedAt, databases: server.databases };
   await pushDescription(
     { name, sentinel, files: settings.hasFilesMetadata ? files : null, parts, source },
-    tools,
+    finish,
   );
   log.info("backup stored", {
     name,
@@ -243,7 +258,8 @@ async function packAll(
   );
   const template = {
     root: server.dataDirectory,
-    compression: tools.codec.compression,
+    compression: tools.compression,
+    cipherKey: tools.cipherKey,
     deltaLsn: ready?.origin.lsn ?? null,
     verifyFrom: settings.verifiesPages && server.hasChecksums ? session.start : null,
     segmentBlocks: server.segmentBlocks,
