@@ -3,11 +3,18 @@
 import { applyRetention } from "../backup/retention.ts";
 import { pushBackup } from "../backup/push.ts";
 import { describeProgress } from "../base/progress.ts";
+import type { Lsn } from "../wal/lsn.ts";
 import type { NodeContext } from "./node-context.ts";
 import { type Schedule, startSchedule } from "./schedule.ts";
 
+/** The log, as far as a backup needs it. */
+export interface BackupWal {
+  /** Resolves once the WAL below `end` is accepted and its complete segments stand in wal_005. */
+  stored(end: Lsn, signal: AbortSignal): Promise<void>;
+}
+
 /** Takes one backup; resolves when its sentinel is durable. */
-export async function backUp(node: NodeContext, signal: AbortSignal): Promise<void> {
+export async function backUp(node: NodeContext, wal: BackupWal, signal: AbortSignal): Promise<void> {
   const { settings, paths, store, codec, cipherKey, postgres, clock, log } = node;
   let toldMs = clock.monotonicMs();
   const begunMs = toldMs;
@@ -21,6 +28,7 @@ export async function backUp(node: NodeContext, signal: AbortSignal): Promise<vo
       clock,
       log,
       signal,
+      waitForWal: (stop, inner) => wal.stored(stop.stop, inner),
       onProgress: (progress) => {
         if (clock.monotonicMs() - toldMs < TELL_EVERY_MS) return;
         toldMs = clock.monotonicMs();
@@ -32,14 +40,14 @@ export async function backUp(node: NodeContext, signal: AbortSignal): Promise<vo
 }
 
 /** Backups by the clock while the term lasts. Only the owner of the log runs them, so there is exactly one runner. */
-export function startBackupSchedule(node: NodeContext, signal: AbortSignal): Schedule {
+export function startBackupSchedule(node: NodeContext, wal: BackupWal, signal: AbortSignal): Schedule {
   const { settings, store, clock, log, state } = node;
   const schedule = startSchedule({
     name: "base backup",
     expression: settings.backup.schedule,
     mayRun: () => !signal.aborted,
     work: async (inner) => {
-      await backUp(node, inner);
+      await backUp(node, wal, inner);
       await applyRetention(store, settings.backup.retention, settings.segmentBytes, {
         clock,
         log,

@@ -22,7 +22,12 @@ export async function foundCluster(node: NodeContext): Promise<void> {
     },
     stop.stopping,
   );
-  await using server = await postgres.start({ role: NO_ROLE, recovers: false, fromElsewhere: false });
+  await using server = await postgres.start({
+    role: NO_ROLE,
+    recovers: false,
+    fromElsewhere: false,
+    archives: false,
+  });
   await server.ready(stop.stopping);
   await ensureContents(node);
   const { superuser, database } = settings;

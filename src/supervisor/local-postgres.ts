@@ -33,6 +33,8 @@ export interface StartOptions {
   readonly recovers: boolean;
   /** WAL of another machine is recovered. */
   readonly fromElsewhere: boolean;
+  /** False while a cluster is being made: nothing of that is archived, and no stop waits for an archiver. */
+  readonly archives: boolean;
 }
 
 export type DoorState = Pick<ServerMoment["doors"], "clients" | "replication">;
@@ -65,7 +67,7 @@ export class LocalPostgres {
   }
 
   /** Starts with closed doors. What an earlier postmaster left behind is ended first. */
-  async start({ role, recovers, fromElsewhere }: StartOptions): Promise<Server> {
+  async start({ role, recovers, fromElsewhere, archives }: StartOptions): Promise<Server> {
     const { clock, log, supervisorSocket } = this.#options;
     const plan = await this.#options.plan();
     this.#plan = plan;
@@ -80,8 +82,9 @@ export class LocalPostgres {
       log,
     );
     this.#starts += 1;
+    const all = archives ? args : [...args, "-c", "archive_mode=off"];
     this.#server = await startServer(
-      { bin: plan.bin, dataDirectory, args, env: { HOLDFAST_SOCKET: supervisorSocket }, ...plan.user },
+      { bin: plan.bin, dataDirectory, args: all, env: { HOLDFAST_SOCKET: supervisorSocket }, ...plan.user },
       {
         clock,
         log,

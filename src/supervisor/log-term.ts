@@ -4,7 +4,7 @@ import { unreachable } from "../base/errors.ts";
 import { joinLog } from "../archive/join-log.ts";
 import { answerArchive, startStreamer, type Streamer } from "../archive/streamer.ts";
 import type { StreamerBeginning, StreamerEnd } from "../archive/streamer-options.ts";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { ControlFile } from "../postgres/control-file.ts";
 import { connectReplication } from "../postgres/replication-connection.ts";
@@ -14,7 +14,8 @@ import type { Junction } from "../tail/junction.ts";
 import { LogOwner } from "../tail/owner.ts";
 import { DEFAULT_RHYTHM } from "../tail/owner-options.ts";
 import { type Claim, takeOver } from "../tail/take-over.ts";
-import { historyName, segmentFloor } from "../wal/segment-name.ts";
+import type { Lsn } from "../wal/lsn.ts";
+import { historyName, segmentAt, segmentName, segmentStart } from "../wal/segment-name.ts";
 import { lastStep, type TimelinePath } from "../wal/timeline-path.ts";
 import { backUp } from "./backups.ts";
 import type { Verbs } from "./front.ts";
@@ -98,7 +99,7 @@ export class LogTerm implements AsyncDisposable {
       clock,
       log,
       signal: this.#ended.signal,
-      onGap: () => void backUp(this.#node, ended).catch(() => undefined),
+      onGap: () => void backUp(this.#node, this, ended).catch(() => undefined),
     });
     this.#streamer = streamer;
     this.#cleanUp.push(
@@ -114,6 +115,13 @@ export class LogTerm implements AsyncDisposable {
   /** Resolves once clients may be let in as far as the log is concerned (G5). */
   async accepted(signal: AbortSignal): Promise<void> {
     await Promise.race([this.#streamer?.doors, abortedBy(signal)]);
+  }
+
+  /** Resolves once the WAL below `end` is accepted and its complete segments stand in wal_005. */
+  async stored(end: Lsn, signal: AbortSignal): Promise<void> {
+    for await (const durable of this.#owner.positions(signal)) if (durable >= end) break;
+    signal.throwIfAborted();
+    await this.#owner.whenAllPublished(signal);
   }
 
   /** A stop of Postgres begins: call it before SIGINT. Resolves when everything is in the store, or `limitMs` is over. */
@@ -158,16 +166,29 @@ export class LogTerm implements AsyncDisposable {
 
   async #genesis(): Promise<Extract<StreamerBeginning, { kind: "genesis" }>["genesis"]> {
     const { store, codec } = this.#node;
-    const { segmentBytes, redo } = this.#control;
+    const { segmentBytes } = this.#control;
     return await planGenesis(store, {
       segmentBytes,
       path: this.#path,
       promotion: this.#promotion,
-      // Recovery needs nothing below REDO; a base backup that follows needs nothing below its own.
-      firstLocal: segmentFloor(redo, segmentBytes),
+      firstLocal: await this.#firstUnarchived(),
       cipher: codec.cipher,
       signal: this.#ended.signal,
     });
+  }
+
+  /** The segment of REDO, or an earlier one from which on Postgres still wants all to be archived. A backup that follows needs nothing below. */
+  async #firstUnarchived(): Promise<Lsn> {
+    const { segmentBytes, redo } = this.#control;
+    const folder = join(this.#node.paths.dataDirectory, "pg_wal", "archive_status");
+    const waiting = new Set(await readdir(folder).catch(() => []));
+    let first = segmentAt(this.timeline, redo, segmentBytes);
+    for (;;) {
+      const before = { ...first, number: first.number - 1n };
+      if (before.number < 0n || !waiting.has(`${segmentName(before, segmentBytes)}.ready`)) break;
+      first = before;
+    }
+    return segmentStart(first, segmentBytes);
   }
 
   async #bring(junction: Extract<Junction, { kind: "bring" }>): Promise<StreamerBeginning> {

@@ -37,7 +37,12 @@ export async function leadTerm(node: NodeContext, verbs: Verbs): Promise<TermEnd
   state.set({ systemId: control.systemId.toString() });
   state.enter("starting", "Postgres starts");
   const startedMs = clock.monotonicMs();
-  const server = await postgres.start({ role: NO_ROLE, recovers: false, fromElsewhere: false });
+  const server = await postgres.start({
+    role: NO_ROLE,
+    recovers: false,
+    fromElsewhere: false,
+    archives: true,
+  });
   try {
     return await serve(node, verbs, server, logTerm, startedMs);
   } finally {
@@ -67,9 +72,9 @@ async function serve(
     await logTerm.attach(verbs, inTerm);
     await ensureContents(node);
     await logTerm.accepted(inTerm);
-    await firstBackup(node, inTerm);
+    await firstBackup(node, logTerm, inTerm);
     await openDoors(node, logTerm);
-    startBackupSchedule(node, inTerm);
+    startBackupSchedule(node, logTerm, inTerm);
     await untilAborted(inTerm);
   } catch (error) {
     if (!inTerm.aborted) throw error;
@@ -106,13 +111,13 @@ async function stopInOrder(
 }
 
 /** Doors open only where a backup exists: otherwise the first client's rows could not be restored. */
-async function firstBackup(node: NodeContext, signal: AbortSignal): Promise<void> {
+async function firstBackup(node: NodeContext, logTerm: LogTerm, signal: AbortSignal): Promise<void> {
   const { store, state, log } = node;
   const backups = await listBackups(store, signal);
   if (backups.length > 0) return;
   state.enter("founding", "the first base backup is taken before the first client is admitted");
   log.info("taking the first base backup");
-  await backUp(node, signal);
+  await backUp(node, logTerm, signal);
 }
 
 async function openDoors(node: NodeContext, logTerm: LogTerm): Promise<void> {
