@@ -20,6 +20,7 @@ RUN set -eu; \
       haproxy tini netcat-openbsd libnss-wrapper zstd xz-utils locales; \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*.log /var/log/apt
 
+# npm must run by the Node that will run: with Debian's older one it leaves native packages out, without a word.
 # ---- what is built: production packages of npm and Node itself; nothing of this stage runs ----------
 FROM ${BASE_IMAGE} AS program
 ENV DEBIAN_FRONTEND=noninteractive
@@ -29,10 +30,9 @@ COPY package.json package-lock.json ./
 RUN --mount=type=secret,id=ca set -eu; \
     if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca npm_config_cafile=/run/secrets/ca; fi; \
     node=$(sed -n '/"node_modules\/node": {/,/}/s/.*"version": "\(.*\)",/\1/p' package-lock.json | head -n 1); \
-    npm ci --omit=dev --no-audit --no-fund; \
     mkdir /node; cd /node; npm init -y > /dev/null; npm install --no-audit --no-fund "node@$node"; \
     cp node_modules/node/bin/node /usr/local/bin/node; /usr/local/bin/node --version; \
-    cd /opt/holdfast; \
+    cd /opt/holdfast; hash -r; npm ci --omit=dev --no-audit --no-fund; \
     find node_modules \( -name '*.md' -o -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) -delete; \
     rm -rf /root/.npm node_modules/zx node_modules/.bin
 
@@ -66,4 +66,4 @@ LABEL org.opencontainers.image.title="holdfast" \
 EXPOSE 5432 5433 5434 5500 9187
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 CMD ["holdfast-health"]
-ENTRYPOINT ["/usr/bin/tini", "-g", "--", "holdfast-entrypoint"]
+ENTRYPOINT ["/usr/bin/tini", "-s", "--", "holdfast-entrypoint"]
