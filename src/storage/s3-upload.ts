@@ -14,6 +14,7 @@ import { StoreError } from "./object-store.ts";
 import { contentMd5 } from "./s3-checksum.ts";
 import { s3Error } from "./s3-error.ts";
 import type { CustomerKey, ObjectHeaders } from "./s3-headers.ts";
+import { PartBuffer, SpareBuffers } from "./part-buffer.ts";
 import type { S3Requests } from "./s3-request.ts";
 
 /** S3's own limits. */
@@ -57,13 +58,14 @@ export async function upload(
     return putWhole(body, target, requests, signal);
   }
   const firstBytes = Math.max(target.partBytes, Math.ceil((knownBytes ?? 0) / (PARTS_MOST - 100)));
-  const parts = partsOf(body instanceof Uint8Array ? [body] : body, firstBytes);
+  const spare = new SpareBuffers();
+  const parts = partsOf(body instanceof Uint8Array ? [body] : body, firstBytes, spare);
   try {
     const first = await parts.next();
     const only = first.done === true ? new Uint8Array(0) : first.value;
     const second = first.done === true ? first : await parts.next();
     if (second.done === true) return await putWhole(only, target, requests, signal);
-    await putParts([only, second.value], parts, target, requests, signal);
+    await putParts(chain([only, second.value], parts), spare, target, requests, signal);
   } finally {
     await parts.return?.(undefined);
   }
@@ -101,8 +103,8 @@ export function putInput(
 }
 
 async function putParts(
-  ready: readonly Uint8Array[],
-  rest: AsyncGenerator<Uint8Array>,
+  parts: AsyncGenerator<Uint8Array>,
+  spare: SpareBuffers,
   target: UploadTarget,
   requests: S3Requests,
   signal: AbortSignal,
@@ -116,7 +118,7 @@ async function putParts(
   );
   if (UploadId === undefined) throw new StoreError("refused", `the store began no upload of ${what}`);
   try {
-    const sent = await sendParts(ready, rest, UploadId, target, requests, signal);
+    const sent = await sendParts(parts, spare, UploadId, target, requests, signal);
     await complete(sent, UploadId, target, requests, signal);
   } catch (error) {
     await abort(UploadId, target, requests);
@@ -130,8 +132,8 @@ interface SentParts {
 }
 
 async function sendParts(
-  ready: readonly Uint8Array[],
-  rest: AsyncGenerator<Uint8Array>,
+  bodies: AsyncGenerator<Uint8Array>,
+  spare: SpareBuffers,
   UploadId: string,
   target: UploadTarget,
   requests: S3Requests,
@@ -145,7 +147,10 @@ async function sendParts(
   let failed: { readonly error: unknown } | null = null;
   const begin = (body: Uint8Array, number: number): void => {
     const work: Promise<void> = sendPart(body, number, UploadId, target, requests, either)
-      .then((part) => void (parts[number - 1] = part))
+      .then((part) => {
+        parts[number - 1] = part;
+        return spare.keep(body);
+      })
       .catch((error: unknown) => {
         failed ??= { error };
         stop.abort(error);
@@ -155,7 +160,7 @@ async function sendParts(
   };
   try {
     let number = 0;
-    for await (const body of chain(ready, rest)) {
+    for await (const body of bodies) {
       number += 1;
       if (number > PARTS_MOST)
         throw new StoreError("refused", `${target.what} is too long for ${PARTS_MOST} parts`);
@@ -268,50 +273,18 @@ async function* chain(
 async function* partsOf(
   body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   firstBytes: number,
+  spare: SpareBuffers,
 ): AsyncGenerator<Uint8Array> {
   let number = 1;
-  let part = new PartBuffer(partSize(number, firstBytes));
+  let part = new PartBuffer(partSize(number, firstBytes), spare);
   for await (let piece of body) {
     while (piece.byteLength > 0) {
       piece = part.fill(piece);
       if (part.room > 0) continue;
       yield part.bytes();
       number += 1;
-      part = new PartBuffer(partSize(number, firstBytes));
+      part = new PartBuffer(partSize(number, firstBytes), spare);
     }
   }
   if (part.size > 0) yield part.bytes();
-}
-
-/** Grows with its content, so that a small object costs little. */
-class PartBuffer {
-  size = 0;
-  readonly #limit: number;
-  #buffer: Uint8Array = new Uint8Array(0);
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  get room(): number {
-    return this.#limit - this.size;
-  }
-
-  /** Takes what fits; returns the rest. */
-  fill(piece: Uint8Array): Uint8Array {
-    const taken = piece.subarray(0, this.room);
-    if (this.size + taken.byteLength > this.#buffer.byteLength) {
-      const wanted = Math.max(this.size + taken.byteLength, 2 * this.#buffer.byteLength, 64 << 10);
-      const grown = Buffer.allocUnsafeSlow(Math.min(this.#limit, wanted));
-      grown.set(this.#buffer.subarray(0, this.size));
-      this.#buffer = grown;
-    }
-    this.#buffer.set(taken, this.size);
-    this.size += taken.byteLength;
-    return piece.subarray(taken.byteLength);
-  }
-
-  bytes(): Uint8Array {
-    return this.#buffer.subarray(0, this.size);
-  }
 }
