@@ -1,5 +1,6 @@
 // A node whose volume held a primary comes up: lead again, come back as a standby, or wait (section 5, T7, G7).
 
+import type { Candidate } from "./candidates.ts";
 import type { LogLife, MemberView } from "./evidence.ts";
 import type { Timers } from "./timers.ts";
 
@@ -12,6 +13,8 @@ export interface ContendFacts {
   readonly logLife: LogLife | null;
   /** The newest fence was put for a promotion or a restore, and no history slot follows it yet. */
   readonly promotionPending: boolean;
+  /** What this node holds. */
+  readonly self: Candidate;
 }
 
 export type Contend = { readonly because: string } &
@@ -39,6 +42,9 @@ export function decideContend(facts: ContendFacts, timers: Timers): Contend {
   if (!storeAnswers) {
     if (unseen.length > 0) return wait(`the store does not answer, and ${unseen.join(", ")} is out of sight`);
     if (nowMs - facts.startedMs < STORE_GRACE_MS) return wait("the store does not answer yet");
+    const ahead = alive.find((member) => isAhead(member, facts.self));
+    if (ahead !== undefined)
+      return wait(`the store does not answer, and ${ahead.name} may hold more than this node`);
     return { kind: "lead-without-store", because: "the store does not answer, and every member is in sight" };
   }
   if (unseen.length > 0 && facts.promotionPending && nowMs - logLife.sameSinceMs < timers.gateStaleMs)
@@ -48,6 +54,14 @@ export function decideContend(facts: ContendFacts, timers: Timers): Contend {
     because:
       unseen.length === 0 ? "no member leads" : `${unseen.join(", ")} is out of sight; the log decides`,
   };
+}
+
+/** Without the log only the members' own words say who has the newest history. */
+function isAhead({ report }: MemberView, self: Candidate): boolean {
+  if (report === null || report.standing === "joining") return true;
+  if (report.timeline !== self.timeline) return report.timeline > self.timeline;
+  if (report.recordEnd !== self.recordEnd) return report.recordEnd > self.recordEnd;
+  return report.standing === "contender" && report.name < self.name;
 }
 
 const isRecent = (gateForMs: number | null, timers: Timers): boolean =>

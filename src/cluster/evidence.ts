@@ -126,9 +126,9 @@ const runsGate = (report: Report | null, sight: Sight, timers: Timers): boolean 
 function decideStill({ logLife, nowMs, members, primary }: EvidenceFacts, timers: Timers): string | null {
   if (logLife === null) return "the log was not looked at yet";
   if (nowMs - logLife.readMs > 2 * timers.signMs) return "the store does not answer";
+  // Everybody is in sight and nobody leads: nothing else could make the log grow.
+  if (members.every(({ sight }) => sight.kind === "alive")) return null;
   const target = members.find(({ name }) => name === primary);
-  const steppedDown = target?.sight.kind === "alive";
-  if (steppedDown) return null;
   const closed = target?.sight.kind === "gone" && target.sight.how === "closed";
   const neededMs = closed ? timers.stillAfterCloseMs : timers.stillAfterSilenceMs;
   const stillMs = logLife.readMs - logLife.sameSinceMs;

@@ -8,7 +8,7 @@ import type { Evidence, EvidenceFacts } from "./evidence.ts";
 import type { Sight, Watch } from "./detection.ts";
 import type { GateEvent, GateState, GateStep, RunningGate } from "./gate-machine.ts";
 import type { Report } from "./report.ts";
-import type { Roster, RosterSubject } from "./roster.ts";
+import type { Claim, Roster, RosterSubject } from "./roster.ts";
 import type { StreamingStandby, SynchronousFacts, SynchronousStep } from "./synchronous.ts";
 import type { Timers } from "./timers.ts";
 
@@ -113,6 +113,12 @@ export interface Rules {
   readonly advanceGate: (gate: RunningGate, event: GateEvent, nowMs: number) => GateState;
   readonly decideDoors: (facts: DoorsFacts, timers: Timers) => Doors;
   readonly mayGrant: (facts: GrantFacts) => boolean;
+  readonly claimRoster: (
+    found: Roster | null,
+    epoch: number,
+    name: string,
+    configured: readonly string[],
+  ) => Claim;
   readonly planRoster: (
     roster: Roster,
     self: string,

@@ -29,7 +29,7 @@ import type {
 import type { Answer, Report, Standing } from "./report.ts";
 import { type Roster, countedMembers } from "./roster.ts";
 import { firstSynchronousNames } from "./synchronous.ts";
-import type { StoreEnd } from "./candidates.ts";
+import type { Candidate, StoreEnd } from "./candidates.ts";
 import type { Doors } from "./doors.ts";
 
 interface Other {
@@ -381,7 +381,7 @@ export class Mind {
     const evidence = this.#rules.decideEvidence(
       {
         nowMs,
-        self: { ...this.#self, timeline: this.#local.timeline, recordEnd: this.#local.recordEnd },
+        self: this.#asCandidate(),
         inRoster: this.#roster === null || this.#roster.members.includes(this.#self.name),
         inSync:
           this.#roster === null || this.#roster.inSync === null
@@ -467,6 +467,7 @@ export class Mind {
         members: views,
         logLife: this.#logLife,
         promotionPending: this.#promotionPending,
+        self: this.#asCandidate(),
       },
       this.#options.timers,
     );
@@ -613,6 +614,10 @@ export class Mind {
     this.#doors = doors;
     this.#because = doors.because;
     if (isNew) effects.push({ kind: "doors", doors });
+  }
+
+  #asCandidate(): Candidate {
+    return { ...this.#self, timeline: this.#local.timeline, recordEnd: this.#local.recordEnd };
   }
 
   #look(nowMs: number, effects: Effect[]): void {

@@ -7,7 +7,7 @@ import { decideEvidence } from "./evidence.ts";
 import { advanceGate } from "./gate-machine.ts";
 import { mayGrant } from "./grants.ts";
 import type { Rules } from "./mind-types.ts";
-import { planRoster } from "./roster.ts";
+import { claimRoster, planRoster } from "./roster.ts";
 import { planSynchronous } from "./synchronous.ts";
 
 export const RULES: Rules = {
@@ -17,6 +17,7 @@ export const RULES: Rules = {
   advanceGate,
   decideDoors,
   mayGrant,
+  claimRoster,
   planRoster,
   planSynchronous,
 };

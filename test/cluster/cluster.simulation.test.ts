@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RULES } from "../../src/cluster/rules.ts";
+import { PLANTED_BUGS } from "../support/cluster-simulation/planted-bugs.ts";
 import { runSeed } from "../support/cluster-simulation/run.ts";
 
 const ONE = process.env["HOLDFAST_SEED"];
@@ -25,3 +26,15 @@ test("never two primaries, nothing acknowledged is lost, always a primary again"
   console.log(`${seeds.length} seeds, ${promotions} promotions`);
   assert.deepEqual(failures, []);
 });
+
+for (const [name, { focus, ...bug }] of Object.entries(PLANTED_BUGS)) {
+  test(`caught: ${name}`, () => {
+    for (let seed = 1; seed <= BUG_SEEDS; seed += 1) {
+      if (runSeed(seed, { ...RULES, ...bug }, focus).violation !== null) return;
+    }
+    assert.fail(`not caught in ${BUG_SEEDS} seeds`);
+  });
+}
+
+/** So many seeds a planted bug may survive. */
+const BUG_SEEDS = 1_500;

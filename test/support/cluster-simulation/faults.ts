@@ -5,11 +5,12 @@ import type { SimulatedNode } from "./simulated-node.ts";
 import type { World } from "./world.ts";
 
 /** Begins faults until `untilMs`; everything is healed by `untilMs` + 12 s. */
-export function scheduleFaults(world: World, untilMs: number): void {
+export function scheduleFaults(world: World, untilMs: number, only: readonly Fault[] | null): void {
   const { random } = world;
   let at = world.between(4_000, 9_000);
   // Some seeds keep the store sound, so that the default mode's bound on the loss can be checked.
-  const kinds = random() < 0.4 ? NODE_FAULTS : [...NODE_FAULTS, ...STORE_FAULTS];
+  const all = random() < 0.4 ? NODE_FAULTS : [...NODE_FAULTS, ...STORE_FAULTS];
+  const kinds = only ?? all;
   while (at < untilMs) {
     const kind = kinds[below(random, kinds.length)]!;
     world.queue.after(at, () => begin(world, kind));
@@ -17,7 +18,7 @@ export function scheduleFaults(world: World, untilMs: number): void {
   }
 }
 
-type Fault = (typeof NODE_FAULTS)[number] | (typeof STORE_FAULTS)[number];
+export type Fault = (typeof NODE_FAULTS)[number] | (typeof STORE_FAULTS)[number];
 
 const NODE_FAULTS = [
   "kill-primary",
@@ -31,7 +32,7 @@ const NODE_FAULTS = [
   "switchover",
   "split",
 ] as const;
-const STORE_FAULTS = ["cut-store", "cut-primary-store", "store-away", "isolate-primary"] as const;
+const STORE_FAULTS = ["cut-store", "cut-primary-store", "store-away", "isolate-primary", "ambush"] as const;
 
 function begin(world: World, kind: Fault): void {
   const nodes = world.nodes;
@@ -89,12 +90,40 @@ function begin(world: World, kind: Fault): void {
         nodes.filter((node) => node !== primary),
         forMs,
       );
+    case "ambush":
+      return ambush(world, primary, forMs);
     case "store-away":
       world.storeIsAway = true;
       world.storeWasSound = false;
       return end(() => (world.storeIsAway = false));
     default:
   }
+}
+
+/**
+ * The worst that can happen to the licence: everybody sees the primary close its connections and hears nothing more; the store answers
+ * its questions until another fence stands, and none of its writes (so there is no sign of life).
+ */
+function ambush(world: World, primary: SimulatedNode, forMs: number): void {
+  const rest = world.nodes.filter((node) => node !== primary);
+  world.storeWasSound = false;
+  for (const node of rest) primary.resetConnection(node);
+  const lastsMs = Math.max(forMs, 6_000);
+  cut(world, [primary], rest, lastsMs);
+  primary.isReadOnly = true;
+  // As with a container taken off its network: the name is gone, so the last look fails at once.
+  for (const node of rest) node.cannotResolve = true;
+  const restore = world.store.onFence;
+  world.store.onFence = () => {
+    if (primary.isReadOnly) primary.cutFrom.add("store");
+  };
+  world.queue.after(lastsMs, () => {
+    world.store.onFence = restore;
+    primary.isReadOnly = false;
+    for (const node of rest) node.cannotResolve = false;
+    primary.cutFrom.delete("store");
+    primary.quietSinceMs = world.queue.now;
+  });
 }
 
 function killFor(world: World, node: SimulatedNode, forMs: number): void {

@@ -2,7 +2,7 @@
 
 import type { Effect } from "../../../src/cluster/mind-types.ts";
 import type { GateEvent } from "../../../src/cluster/gate-machine.ts";
-import { type Roster, claimRoster, declareRoster } from "../../../src/cluster/roster.ts";
+import { type Roster, declareRoster } from "../../../src/cluster/roster.ts";
 import { contains } from "./history.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
 
@@ -38,7 +38,7 @@ export function performEffort(node: SimulatedNode, effect: Effect): void {
       return;
     }
     case "sign":
-      node.storeCall(
+      node.storeWrite(
         () => store.sign(),
         () => undefined,
       );
@@ -97,8 +97,7 @@ function gateStep(node: SimulatedNode, { step, plan }: GateEffect): void {
       // T1: what the log holds is read first; a history that is not ours makes us suspect, not owner.
       node.storeCall(
         () => {
-          const isOurs = contains(node.position, store.position) || contains(store.position, node.position);
-          return isOurs ? store.fence(token, "promote") : null;
+          return isOnPath(node) ? store.fence(token, "promote") : null;
         },
         (result) => {
           if (result === null) again("the store does not answer, or its history is another");
@@ -113,7 +112,7 @@ function gateStep(node: SimulatedNode, { step, plan }: GateEffect): void {
         (found) => {
           if (found === null) return again("the store does not answer");
           if (!found.isMine) return refused("fenced before the claim");
-          const claim = claimRoster(found.roster, plan.epoch!, node.name, plan.configured);
+          const claim = world.rules.claimRoster(found.roster, plan.epoch!, node.name, plan.configured);
           if (claim.kind === "refused") return refused(claim.because);
           node.storeCall(
             () => store.swapRoster(found.tag, claim.roster),
@@ -128,13 +127,14 @@ function gateStep(node: SimulatedNode, { step, plan }: GateEffect): void {
       return;
     case "fetch":
       node.storeCall(
-        () => ({ end: store.position, isMine: isMine(plan.epoch) }),
+        () => ({ end: store.position, isMine: isMine(plan.epoch), isOnPath: isOnPath(node) }),
         (found) => {
           if (found === null) return again("the store does not answer");
           if (!found.isMine) return refused("fenced before the fetch");
+          if (!found.isOnPath) return refused("its history is another");
           node.later(world.between(5, 300), () => {
-            if (contains(found.end, node.position)) node.position = found.end;
-            else if (!contains(node.position, found.end)) return refused("its history is another");
+            if (node.position.branch.id !== found.end.branch.id || node.position.lsn < found.end.lsn)
+              node.position = found.end;
             node.upstream = null;
             tell({ kind: "fetched", recordEnd: node.local().recordEnd });
           });
@@ -144,11 +144,19 @@ function gateStep(node: SimulatedNode, { step, plan }: GateEffect): void {
     case "look": {
       const others = world.nodes.filter((other) => other !== node);
       const primary = others.find(({ name }) => name === plan.primary);
-      if (primary === undefined) return tell({ kind: "looked", leads: null });
-      node.askNow(primary, (report) => {
-        const leads = report?.standing === "primary" ? primary.name : null;
-        tell({ kind: "looked", leads });
-      });
+      // The log is looked at again too: a newer fence now means that another gate goes on.
+      node.storeCall(
+        () => isMine(plan.epoch),
+        (owns) => {
+          if (owns === null) return again("the store does not answer");
+          if (!owns) return refused("fenced before the promotion");
+          if (primary === undefined) return tell({ kind: "looked", leads: null });
+          node.askNow(primary, (report) => {
+            const leads = report?.standing === "primary" ? primary.name : null;
+            tell({ kind: "looked", leads });
+          });
+        },
+      );
       return;
     }
     case "mark":
@@ -221,6 +229,11 @@ function declare(
   );
 }
 
+/** What the log holds of the winner's history and what this node holds are one line. */
+function isOnPath({ position, world: { store } }: SimulatedNode): boolean {
+  return position.branch.id === store.tip.id || contains(store.position, position);
+}
+
 /** Fence, then the junction: continue, bring the own timeline, or suspect. */
 function contend(node: SimulatedNode, kind: "contend" | "take-over"): void {
   const { world } = node;
@@ -284,13 +297,13 @@ function claimForStart(
   isBringing: boolean,
   done: (roster: Roster | "again" | "refused") => void,
 ): void {
-  const { store, isSynchronous } = node.world;
+  const { store, isSynchronous, rules } = node.world;
   node.storeCall(
     () => ({ roster: store.roster, tag: store.rosterTag }),
     (found) => {
       if (found === null || found.roster === null) return done("again");
       // Who continues its own timeline made every acknowledgement itself; who brings one needs the roster's word, as any candidate.
-      const claim = claimRoster(
+      const claim = rules.claimRoster(
         isBringing ? found.roster : { ...found.roster, inSync: null },
         epoch,
         node.name,

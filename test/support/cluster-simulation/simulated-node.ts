@@ -25,6 +25,8 @@ export class SimulatedNode {
   /** Names this node cannot exchange a packet with; "store" is one. */
   readonly cutFrom = new Set<string>();
   cannotResolve = false;
+  /** The store answers this node's questions and takes none of its writes. */
+  isReadOnly = false;
   mind: Mind | null = null;
   /** Counts starts: what an earlier life began does not reach a later one. */
   life = 0;
@@ -39,7 +41,7 @@ export class SimulatedNode {
   wasPrimary = false;
   postgres: "down" | "standby" | "primary" = "down";
   isFrozen = false;
-  upstream: { readonly node: SimulatedNode; readonly life: number } | null = null;
+  upstream: { readonly node: SimulatedNode; readonly life: number; isCaughtUp: boolean } | null = null;
   wasHandedOver = false;
   configured: readonly string[] = [];
   configuredAt: number | null = null;
@@ -271,6 +273,8 @@ export class SimulatedNode {
 
   /** A connection ends for no reason: both sides see a close, and both live. */
   resetConnection(peer: SimulatedNode): void {
+    this.#connected.delete(peer.name);
+    peer.#connected.delete(this.name);
     this.#onPeerClosed(peer);
     peer.#onPeerClosed(this);
   }
@@ -335,6 +339,7 @@ export class SimulatedNode {
       standby.upstream?.node === this && standby.upstream.life === life && standby.life === standbyLife;
     standby.later(this.world.delayMs(), () => {
       if (!isSame() || !this.world.areLinked(this, standby) || standby.postgres !== "standby") return;
+      if (!standby.upstream!.isCaughtUp) return;
       if (position.branch.id === standby.position.branch.id && position.lsn > standby.position.lsn)
         standby.position = position;
       const flushed = standby.position.lsn;
@@ -369,9 +374,15 @@ export class SimulatedNode {
       }
       // The new timeline's history is read first: the standby is on the path from here on.
       this.position = { branch: node.position.branch, lsn: this.position.lsn };
-      this.upstream = { node, life: node.life };
+      const stream = { node, life: node.life, isCaughtUp: false };
+      this.upstream = stream;
       node.standbys.set(this.name, { life: this.life, flushed: this.position.lsn });
-      node.#send(this);
+      // A standby that was away has much to fetch, now and then.
+      this.later(world.random() < 0.3 ? world.between(200, 5_000) : 0, () => {
+        if (this.upstream !== stream) return;
+        stream.isCaughtUp = true;
+        if (node.life === stream.life && node.postgres === "primary") node.#send(this);
+      });
       return;
     }
   }
@@ -388,7 +399,7 @@ export class SimulatedNode {
     this.#putBusy = true;
     this.#flushedMs = this.clockMs;
     const { position } = this;
-    this.storeCall(
+    this.storeWrite(
       () => world.store.append(epoch, position.branch, position.lsn),
       (accepted) => {
         this.#putBusy = false;
@@ -401,6 +412,11 @@ export class SimulatedNode {
         this.#release();
       },
     );
+  }
+
+  storeWrite<T>(act: () => T, done: (result: T | null) => void): void {
+    if (this.isReadOnly) this.later(50, () => done(null));
+    else this.storeCall(act, done);
   }
 
   /** A request to the store: it may never arrive, be done without an answer, or be answered late. Null: nothing is known. */
@@ -477,8 +493,10 @@ export class SimulatedNode {
       isDone = true;
       done(report);
     };
+    const isConnected = this.#connected.get(other.name) === other.life && other.isUp;
+    if (!other.isUp || (!isConnected && this.cannotResolve)) return this.later(1, () => finish(null));
     this.later(this.world.timers.answerMs, () => finish(null));
-    if (!this.world.areLinked(this, other) || !other.isUp) return;
+    if (!this.world.areLinked(this, other)) return;
     other.later(this.world.delayMs(), () => {
       const report = other.mind?.report(other.clockMs) ?? null;
       this.later(this.world.delayMs(), () => finish(report));

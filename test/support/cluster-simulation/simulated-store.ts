@@ -17,6 +17,7 @@ export class SimulatedStore {
   end = 0;
   roster: Roster | null = null;
   rosterTag = 0;
+  onFence: () => void = () => undefined;
 
   constructor(root: Branch) {
     this.tip = root;
@@ -33,6 +34,7 @@ export class SimulatedStore {
     this.#next += WINDOW + 1;
     this.#owner = { epoch, token };
     this.#promotionPending = purpose === "promote";
+    this.onFence();
     return { epoch, isOwner: true };
   }
 

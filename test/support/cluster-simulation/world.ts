@@ -51,7 +51,7 @@ export class World {
     this.durability = options.durability;
     this.policy = options.policy;
     this.rules = options.rules;
-    this.timers = options.timers ?? { ...TIMERS, forgetMs: 600_000 };
+    this.timers = options.timers ?? { ...TIMERS, forgetMs: 600_000, degradeMs: 2_500 };
     this.store = new SimulatedStore(this.root);
     const names = Array.from({ length: options.nodes }, (_unused, index) => `n${index + 1}`);
     const elsewhere = options.nodes > 2 && this.random() < 0.3 ? names.at(-1) : null;
@@ -107,7 +107,8 @@ export class World {
     this.promotions += 1;
     if (!node.isEligible && !node.wasHandedOver)
       this.fail(`${node.name} was promoted against the region rule`);
-    this.#checkHoldsAcknowledged(node, "was promoted");
+    // A candidate that was fenced meanwhile never opens its doors.
+    if (this.store.isOwner(node.mind?.epoch ?? -1)) this.#checkHoldsAcknowledged(node, "was promoted");
     const leader = this.leader?.node;
     if (leader === undefined || leader === node || node.wasHandedOver) return;
     const isHealthy =
