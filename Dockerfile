@@ -42,6 +42,7 @@ ARG PG_MAJOR=17
 ARG BASE_IMAGE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
+ARG POSTGRES_VERSION=unknown
 ENV PG_MAJOR=${PG_MAJOR} PGDATA=/data/pgdata PATH=/usr/lib/postgresql/${PG_MAJOR}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 COPY --from=program /usr/local/bin/node /usr/local/bin/node
 COPY --from=program /opt/holdfast/node_modules /opt/holdfast/node_modules
@@ -62,6 +63,7 @@ LABEL org.opencontainers.image.title="holdfast" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="${BASE_IMAGE}" \
       holdfast.postgres.major="${PG_MAJOR}" \
+      holdfast.postgres.version="${POSTGRES_VERSION}" \
       fly.version="custom"
 EXPOSE 5432 5433 5434 5500 9187
 STOPSIGNAL SIGTERM

@@ -36,13 +36,20 @@ export async function buildImage(major: Major, repository: string): Promise<void
   const base = await baseImage(major);
   const authority = process.env["NODE_EXTRA_CA_CERTS"];
   const secret = authority === undefined ? [] : ["--secret", `id=ca,src=${authority}`];
-  const version = (await $`git -C ${repository} rev-parse --short HEAD`.nothrow().quiet()).stdout.trim();
-  await $({
-    env: { ...process.env, DOCKER_BUILDKIT: "1" },
-    quiet: true,
-  })`${DOCKER} build --network host ${secret}
-    --build-arg BASE_IMAGE=${base} --build-arg PG_MAJOR=${major} --build-arg REVISION=${version}
-    -t ${imageName(major)} ${repository}`;
+  const revision = (await $`git -C ${repository} rev-parse --short HEAD`.nothrow().quiet()).stdout.trim();
+  const build = async (...options: readonly string[]): Promise<unknown> =>
+    $({ env: { ...process.env, DOCKER_BUILDKIT: "1" }, quiet: true })`${DOCKER} build --network host ${secret}
+      --build-arg BASE_IMAGE=${base} --build-arg PG_MAJOR=${major} ${options} ${repository}`;
+  // A label cannot be computed while building: the packages say which Postgres they brought.
+  const packages = `holdfast-packages:${major}`;
+  await build("--target", "packages", "-t", packages);
+  const program = `/usr/lib/postgresql/${major}/bin/postgres`;
+  const version = (await $({ quiet: true })`${DOCKER} run --rm ${packages} ${program} --version`).stdout;
+  const labels = [
+    `POSTGRES_VERSION=${/[0-9.]+/.exec(version)?.[0] ?? "unknown"}`,
+    `REVISION=${revision || "unknown"}`,
+  ];
+  await build(...labels.flatMap((label) => ["--build-arg", label]), "-t", imageName(major));
 }
 
 /** A minimal Debian of the suite, made by debootstrap and kept as an image. */
