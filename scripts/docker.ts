@@ -37,9 +37,20 @@ export async function buildImage(major: Major, repository: string): Promise<void
   const authority = process.env["NODE_EXTRA_CA_CERTS"];
   const secret = authority === undefined ? [] : ["--secret", `id=ca,src=${authority}`];
   const revision = (await $`git -C ${repository} rev-parse --short HEAD`.nothrow().quiet()).stdout.trim();
+  const common = [
+    "--network",
+    "host",
+    ...secret,
+    "--build-arg",
+    `BASE_IMAGE=${base}`,
+    "--build-arg",
+    `PG_MAJOR=${major}`,
+  ];
   const build = async (...options: readonly string[]): Promise<unknown> =>
-    $({ env: { ...process.env, DOCKER_BUILDKIT: "1" }, quiet: true })`${DOCKER} build --network host ${secret}
-      --build-arg BASE_IMAGE=${base} --build-arg PG_MAJOR=${major} ${options} ${repository}`;
+    $({
+      env: { ...process.env, DOCKER_BUILDKIT: "1" },
+      quiet: true,
+    })`${DOCKER} build ${common} ${options} ${repository}`;
   // A label cannot be computed while building: the packages say which Postgres they brought.
   const packages = `holdfast-packages:${major}`;
   await build("--target", "packages", "-t", packages);
