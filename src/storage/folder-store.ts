@@ -4,15 +4,16 @@ import { randomBytes } from "node:crypto";
 import type { BigIntStats } from "node:fs";
 import { link, open, rename, rmdir, stat, unlink } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { collect, streamOf } from "../base/bytes.ts";
 import { syncFolder } from "../base/durable-file.ts";
 import { withFileLock } from "../base/file-lock.ts";
+import { READ_BYTES, type Part, filePieces } from "./folder-read.ts";
 import { BodyToWrite, mkdirDurably, writeAll } from "./folder-write.ts";
 import { isTemporaryName, temporaryName, walkFolder } from "./folder-walk.ts";
 import { folderError, hasCode } from "./folder-error.ts";
 import { assertKey } from "./object-key.ts";
 import { type ObjectBody, type ObjectInfo, type ObjectStore, StoreError } from "./object-store.ts";
 
-const READ_BYTES = 1 << 20;
 /** A folder made for an object can be removed by another process's delete before the file is in it; so often we make it again. */
 const PLACE_TRIES = 20;
 
@@ -55,10 +56,23 @@ export class FolderStore implements ObjectStore {
     signal: AbortSignal,
     range?: { readonly start: number; readonly end?: number },
   ): Promise<ObjectBody | null> {
-    const info = await this.head(key, signal);
-    if (info === null) return null;
-    const end = Math.min(range?.end ?? info.bytes, info.bytes);
-    return { ...info, body: this.#read(info, range?.start ?? 0, end, signal) };
+    signal.throwIfAborted();
+    const path = this.#path(key);
+    try {
+      await using file = await open(path, "r");
+      const found = await file.stat({ bigint: true });
+      if (!found.isFile()) return null;
+      const info = infoOf(key, found);
+      const part = { start: range?.start ?? 0, end: Math.min(range?.end ?? info.bytes, info.bytes) };
+      // What is small is read at once: it cannot be replaced meanwhile, and no file stays open for a body that nobody reads.
+      if (part.end - part.start > READ_BYTES) return { ...info, body: this.#read(info, part, signal) };
+      const whole = await collect(filePieces(file, this.#what(key), part, signal));
+      return { ...info, body: streamOf(...(whole.byteLength === 0 ? [] : [whole])) };
+    } catch (error) {
+      if (hasCode(error, "ENOENT", "ENOTDIR")) return await this.#absent();
+      if (signal.aborted) throw error;
+      throw folderError(error, "read", this.name, key);
+    }
   }
 
   async head(key: string, signal: AbortSignal): Promise<ObjectInfo | null> {
@@ -263,32 +277,15 @@ export class FolderStore implements ObjectStore {
     await syncFolder(this.#root).catch(() => undefined);
   }
 
-  async *#read(
-    info: ObjectInfo,
-    start: number,
-    end: number,
-    signal: AbortSignal,
-  ): AsyncGenerator<Uint8Array> {
+  async *#read(info: ObjectInfo, part: Part, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     try {
       await using file = await open(this.#path(info.key), "r");
       if (infoOf(info.key, await file.stat({ bigint: true })).etag !== info.etag) {
         throw new StoreError("unknown", `"${info.key}" in ${this.name} was replaced while it was opened`);
       }
-      for (let at = start; at < end;) {
-        signal.throwIfAborted();
-        const wanted = Math.min(READ_BYTES, end - at);
-        const { bytesRead, buffer } = await file.read(Buffer.allocUnsafeSlow(wanted), 0, wanted, at);
-        if (bytesRead === 0) {
-          throw new StoreError(
-            "damaged",
-            `"${info.key}" in ${this.name} ends at ${at} of ${info.bytes} bytes`,
-          );
-        }
-        at += bytesRead;
-        yield buffer.subarray(0, bytesRead);
-      }
+      yield* filePieces(file, this.#what(info.key), part, signal);
     } catch (error) {
-      if (signal.aborted || error instanceof StoreError) throw error;
+      if (signal.aborted) throw error;
       throw folderError(error, "read", this.name, info.key);
     }
   }
@@ -301,6 +298,10 @@ export class FolderStore implements ObjectStore {
     } catch (error) {
       throw rootError(error, this.#root);
     }
+  }
+
+  #what(key: string): string {
+    return `"${key}" in ${this.name}`;
   }
 
   #path(key: string): string {
