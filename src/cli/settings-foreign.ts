@@ -10,6 +10,26 @@ export interface ForeignSetting {
 /** Names match whole; `*` at the end matches any rest. */
 export const FOREIGN_SETTINGS: readonly ForeignSetting[] = [
   {
+    names: ["S3_RANGE_BATCH_ENABLED", "S3_RANGE_MAX_RETRIES", "WALG_S3_RANGE_*", "WALE_S3_RANGE_*"],
+    sentence: "has no effect: a download that breaks off always goes on by range",
+  },
+  {
+    names: ["S3_DELETE_BATCH_SIZE", "WALG_S3_DELETE_BATCH_SIZE"],
+    sentence: "has no effect: one request deletes up to 1000 objects",
+  },
+  {
+    names: ["S3_ENABLE_VERSIONING", "WALG_S3_ENABLE_VERSIONING"],
+    sentence: "has no effect: old versions of objects are left to the bucket's own rules",
+  },
+  {
+    names: ["AWS_DUAL_STACK", "WALG_AWS_DUAL_STACK"],
+    sentence: "has no effect; set AWS_ENDPOINT to the endpoint that answers over IPv6",
+  },
+  {
+    names: ["AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME"],
+    sentence: "counts only together with AWS_WEB_IDENTITY_TOKEN_FILE and without keys",
+  },
+  {
     names: ["WALG_GPG_KEY_ID", "WALE_GPG_KEY_ID", "GPG_KEY_ID"],
     refused: true,
     sentence:

@@ -21,17 +21,13 @@ export interface S3StoreSettings {
   /** null: ask the bucket, or `us-east-1`. */
   readonly region: string | null;
   readonly forcePathStyle: boolean;
-  readonly dualStack: boolean;
   readonly credentials: S3Credentials;
   readonly caCertFile: string | null;
   readonly storageClass: string | null;
   readonly encryption: S3Encryption | null;
   readonly partBytes: number;
+  /** Tries after the first. */
   readonly maxRetries: number;
-  /** 0: a download that breaks off fails. */
-  readonly rangeRetries: number;
-  readonly deleteBatch: number;
-  readonly versioning: "enabled" | "disabled" | null;
   readonly lock: { readonly seconds: number; readonly mode: "GOVERNANCE" | "COMPLIANCE" } | null;
 }
 
@@ -48,8 +44,6 @@ export type S3Credentials =
       readonly profile: string | null;
       readonly credentialsFile: string | null;
       readonly configFile: string | null;
-      readonly roleArn: string | null;
-      readonly roleSessionName: string | null;
     };
 
 export type S3Encryption =
@@ -204,16 +198,12 @@ function s3Store(
     endpoint,
     region: values.AWS_REGION,
     forcePathStyle: values.AWS_S3_FORCE_PATH_STYLE ?? needsPathStyle(endpoint),
-    dualStack: values.AWS_DUAL_STACK ?? false,
     credentials: readCredentials(values, findings),
     caCertFile: values.S3_CA_CERT_FILE,
     storageClass: values.S3_STORAGE_CLASS,
     encryption: readS3Encryption(values, findings),
     partBytes: values.S3_MAX_PART_SIZE ?? 20 << 20,
-    maxRetries: values.S3_MAX_RETRIES ?? 15,
-    rangeRetries: values.S3_RANGE_BATCH_ENABLED === false ? 0 : (values.S3_RANGE_MAX_RETRIES ?? 10),
-    deleteBatch: values.S3_DELETE_BATCH_SIZE ?? 1000,
-    versioning: values.S3_ENABLE_VERSIONING,
+    maxRetries: values.S3_MAX_RETRIES ?? 2,
     lock: readLock(values),
   };
 }
@@ -254,8 +244,6 @@ function readCredentials(values: StoreValues, { problems }: Findings): S3Credent
     profile: values.AWS_PROFILE,
     credentialsFile: values.AWS_SHARED_CREDENTIALS_FILE,
     configFile: values.AWS_CONFIG_FILE,
-    roleArn: values.AWS_ROLE_ARN,
-    roleSessionName: values.AWS_ROLE_SESSION_NAME,
   };
 }
 

@@ -80,14 +80,6 @@ export const STORE_TABLE = {
   AWS_CONFIG_FILE: setting("Store", "path", text, "The shared configuration file.", {
     aliases: prefixed("AWS_CONFIG_FILE"),
   }),
-  AWS_ROLE_ARN: setting("Store", "text", text, "Role to assume.", { aliases: prefixed("AWS_ROLE_ARN") }),
-  AWS_ROLE_SESSION_NAME: setting("Store", "text", text, "Name of that session.", {
-    aliases: prefixed("AWS_ROLE_SESSION_NAME"),
-  }),
-  AWS_DUAL_STACK: setting("Store", "yes or no", yesOrNo, "Use AWS's endpoints that answer over IPv6 too.", {
-    fallback: false,
-    aliases: prefixed("AWS_DUAL_STACK"),
-  }),
   S3_CA_CERT_FILE: setting(
     "Store",
     "path",
@@ -126,28 +118,6 @@ export const STORE_TABLE = {
     whole(0, 1_000),
     "Tries of a request by a command, before it fails.",
     { fallback: 15, aliases: prefixed("S3_MAX_RETRIES") },
-  ),
-  S3_RANGE_BATCH_ENABLED: setting(
-    "Store",
-    "yes or no",
-    yesOrNo,
-    "Go on by range when a download breaks off.",
-    { fallback: true, aliases: prefixed("S3_RANGE_BATCH_ENABLED") },
-  ),
-  S3_RANGE_MAX_RETRIES: setting("Store", "whole number", whole(0, 1_000), "How often.", {
-    fallback: 10,
-    aliases: prefixed("S3_RANGE_MAX_RETRIES"),
-  }),
-  S3_DELETE_BATCH_SIZE: setting("Store", "1 to 1000", whole(1, 1_000), "Objects deleted by one request.", {
-    fallback: 1_000,
-    aliases: prefixed("S3_DELETE_BATCH_SIZE"),
-  }),
-  S3_ENABLE_VERSIONING: setting(
-    "Store",
-    "`enabled` or `disabled`",
-    choice(["enabled", "disabled"]),
-    "Whether the bucket keeps versions.",
-    { aliases: prefixed("S3_ENABLE_VERSIONING"), shownDefault: "the bucket is asked" },
   ),
   S3_RETENTION_PERIOD: setting(
     "Store",

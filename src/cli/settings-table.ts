@@ -125,7 +125,10 @@ export const NODE_TABLE = {
   POSTGRES_PORT: setting("Node", "port", whole(1, 65_535), "Postgres itself listens here.", {
     fallback: 5433,
   }),
-  CHECK_PORT: setting("Node", "port", whole(1, 65_535), "Health checks and the API.", { fallback: 5500 }),
+  CHECK_PORT: setting("Node", "port", whole(1, 65_535), "Health checks and the API.", {
+    fallback: 5500,
+    aliases: ["HOLDFAST_CHECK_PORT"],
+  }),
   METRICS_PORT: setting("Node", "port", whole(1, 65_535), "`/metrics` for Prometheus.", { fallback: 9187 }),
   LISTEN_ADDRESS: setting(
     "Node",
