@@ -14,6 +14,7 @@ import { completePasswords } from "../postgres/passwords.ts";
 import { findPrograms, loadableLibraries } from "../postgres/programs.ts";
 import type { ServerPlan } from "../postgres/server-files.ts";
 import { Doors } from "../supervisor/doors.ts";
+import { makeFencingProbe } from "../supervisor/fencing.ts";
 import { Verbs } from "../supervisor/front.ts";
 import { LocalPostgres } from "../supervisor/local-postgres.ts";
 import type { EnvironmentRestore, NodeContext, NodeSettings } from "../supervisor/node-context.ts";
@@ -135,7 +136,7 @@ async function makeNode(
     clock,
     log,
     random: Math.random,
-    fencing: async () => "conditional",
+    fencing: makeFencingProbe(store, state, { clock, log }),
   };
   return { node, verbs: new Verbs() };
 }

@@ -6,6 +6,7 @@ import { messageOf, unreachable } from "../base/errors.ts";
 import { listBackups, readSentinel } from "../backup/catalog.ts";
 import { inspectVolume, type VolumePaths } from "../postgres/data-directory.ts";
 import { type ObjectStore, StoreError } from "../storage/object-store.ts";
+import { PROBE_PREFIX } from "../storage/probe.ts";
 import { readIdentity } from "../tail/cluster-identity.ts";
 import { ForeignLogError, LogDamagedError, LogUnreadableError } from "../tail/errors.ts";
 import type { StoreFacts, VolumeFacts } from "./boot-decision.ts";
@@ -68,8 +69,11 @@ export async function gatherStore(
       const sentinel = await readSentinel(store, newest.name, signal);
       return { kind: "cluster", systemId: (sentinel.systemIdentifier ?? "unknown").toString() };
     }
-    for await (const { key } of store.list("", signal))
+    for await (const { key } of store.list("", signal)) {
+      // A boot probe that was killed leaves objects that mean nothing.
+      if (key.startsWith(PROBE_PREFIX)) continue;
       return { kind: "damaged", because: `there is no backup, but "${key}" and perhaps more` };
+    }
     return { kind: "empty" };
   } catch (error) {
     signal.throwIfAborted();

@@ -218,7 +218,7 @@ export async function startLogTerm(
   ids: PromotionIds,
 ): Promise<LogTerm> {
   const { settings, store, codec, stop, clock, log, random, paths } = node;
-  const fencing = await node.fencing();
+  const fencing = await node.fencing(stop.stopping);
   const claim = await takeOver(store, {
     identity: { systemId: control.systemId, segmentBytes: control.segmentBytes },
     purpose: "start",

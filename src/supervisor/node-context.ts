@@ -1,5 +1,6 @@
 // What every part of the supervisor works with: the node's settings, its store, its Postgres, its state. Made once, in cli/.
 
+import type { ArchiveSource } from "../archive/archive-source.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { RetentionPolicy } from "../backup/retention.ts";
@@ -80,5 +81,25 @@ export interface NodeContext {
   readonly log: Log;
   readonly random: () => number;
   /** Whether the store honours preconditions; asked of it once, when it first answers. */
-  readonly fencing: () => Promise<Fencing>;
+  readonly fencing: (signal: AbortSignal) => Promise<Fencing>;
+}
+
+/** The node's own archive, for reading. */
+export function sourceOf(
+  node: NodeContext,
+  systemId: bigint,
+  segmentBytes: number,
+  store: ObjectStore = node.store,
+): ArchiveSource {
+  const { codec, clock, log } = node;
+  return {
+    store,
+    cipher: codec.cipher,
+    likely: codec.compression.method,
+    magic: null,
+    systemId,
+    segmentBytes,
+    clock,
+    log,
+  };
 }

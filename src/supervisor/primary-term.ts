@@ -3,6 +3,7 @@
 import type { ChildExit } from "./restart-budget.ts";
 import { messageOf } from "../base/errors.ts";
 import { listBackups } from "../backup/catalog.ts";
+import type { ControlFile } from "../postgres/control-file.ts";
 import { NO_ROLE } from "../postgres/config-files.ts";
 import { readCompletion, readControlFile } from "../postgres/data-directory.ts";
 import { type Server, ServerEndedError } from "../postgres/server.ts";
@@ -12,7 +13,8 @@ import { NOWHERE } from "./doors.ts";
 import { ensureContents } from "./founding.ts";
 import type { Verbs } from "./front.ts";
 import { OPEN } from "./local-postgres.ts";
-import type { NodeContext } from "./node-context.ts";
+import { measurePrimary } from "./measuring.ts";
+import { type NodeContext, sourceOf } from "./node-context.ts";
 import { type LogTerm, startLogTerm } from "./log-term.ts";
 
 export type TermEnd =
@@ -44,7 +46,7 @@ export async function leadTerm(node: NodeContext, verbs: Verbs): Promise<TermEnd
     archives: true,
   });
   try {
-    return await serve(node, verbs, server, logTerm, startedMs);
+    return await serve(node, verbs, server, logTerm, control, startedMs);
   } finally {
     state.set({ doorsOpen: false, postgresUp: false, role: "none" });
     await node.doors.route(NOWHERE);
@@ -57,6 +59,7 @@ async function serve(
   verbs: Verbs,
   server: Server,
   logTerm: LogTerm,
+  control: ControlFile,
   startedMs: number,
 ): Promise<TermEnd> {
   const { state, stop, postgres, log, clock, settings, doors } = node;
@@ -68,13 +71,19 @@ async function serve(
   });
   try {
     await server.ready(inTerm, (status) => state.enter("starting", `Postgres is ${status ?? "starting"}`));
-    state.set({ postgresUp: true, role: "primary", postgresStarts: postgres.starts });
+    state.set({
+      postgresUp: true,
+      role: "primary",
+      timeline: logTerm.timeline,
+      postgresStarts: postgres.starts,
+    });
     await logTerm.attach(verbs, inTerm);
     await ensureContents(node);
     await logTerm.accepted(inTerm);
     await firstBackup(node, logTerm, inTerm);
     await openDoors(node, logTerm);
     startBackupSchedule(node, logTerm, inTerm);
+    void measurePrimary(node, sourceOf(node, control.systemId, control.segmentBytes), inTerm);
     await untilAborted(inTerm);
   } catch (error) {
     if (!inTerm.aborted) throw error;
@@ -125,7 +134,7 @@ async function openDoors(node: NodeContext, logTerm: LogTerm): Promise<void> {
   await postgres.setDoors(OPEN);
   const here = { host: "127.0.0.1", port: settings.ports.postgres };
   await doors.route({ primary: here, standbys: [here] });
-  state.set({ doorsOpen: true, timeline: logTerm.timeline });
+  state.set({ doorsOpen: true });
   state.enter("running", logTerm.junction.because);
 }
 

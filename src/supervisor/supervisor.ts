@@ -8,6 +8,7 @@ import { type AskedRestore, type BootDecision, type BootFacts, decideBoot } from
 import { gatherStore, gatherVolume } from "./boot-facts.ts";
 import { foundCluster } from "./founding.ts";
 import { openFront, type Verbs } from "./front.ts";
+import { measureVolume } from "./measuring.ts";
 import type { NodeContext } from "./node-context.ts";
 import { leadTerm } from "./primary-term.ts";
 import type { Child } from "./process-tree.ts";
@@ -29,6 +30,7 @@ export async function runSupervisor(node: NodeContext, verbs: Verbs): Promise<nu
   try {
     const proxy = await doors.start();
     void watchProxy(proxy, stop);
+    void measureVolume(node, stop.stopping);
     return await loop(node, verbs);
   } catch (error) {
     if (stop.stopping.aborted) {

@@ -1,0 +1,86 @@
+// Looks at the volume, the slots and the archive while a node runs. The store is asked only after something changed there.
+
+import { readdir, statfs } from "node:fs/promises";
+import { join } from "node:path";
+import type { ArchiveSource } from "../archive/archive-source.ts";
+import { messageOf } from "../base/errors.ts";
+import { listSlots, type Slot } from "../postgres/slots.ts";
+import { ReconnectingSql } from "../postgres/sql.ts";
+import { bytesBetween, type Lsn } from "../wal/lsn.ts";
+import { lookAtArchive } from "./archive-look.ts";
+import type { NodeContext } from "./node-context.ts";
+
+/** Measures until the signal aborts: the volume at once and every 10 s, in every phase. */
+export async function measureVolume(
+  { paths, state, clock }: NodeContext,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    const disk = await statfs(paths.volume).catch(() => null);
+    if (disk !== null)
+      state.set({ disk: { totalBytes: disk.bsize * disk.blocks, freeBytes: disk.bsize * disk.bavail } });
+    await clock.sleep(VOLUME_EVERY_MS, signal).catch(() => undefined);
+  }
+}
+
+/** Measures a running primary until the signal aborts. */
+export async function measurePrimary(
+  node: NodeContext,
+  source: ArchiveSource,
+  signal: AbortSignal,
+): Promise<void> {
+  const { state, clock, log, postgres, paths } = node;
+  await using sql = new ReconnectingSql(await postgres.address("holdfast measuring"));
+  let seen = "";
+  let lookedMs = -Infinity;
+  while (!signal.aborted) {
+    try {
+      const slots = await listSlots(sql, { signal });
+      state.set({
+        slotRetainedBytes: retained(slots, state.view().streamer?.serverEnd ?? null),
+        readySegments: await countReady(paths.dataDirectory),
+      });
+    } catch (error) {
+      if (!signal.aborted) log.debug("the slots could not be looked at", { because: messageOf(error) });
+    }
+    const { streamer, schedule } = state.view();
+    const now = `${streamer?.segmentsPublished} ${schedule?.running === null}`;
+    if (now !== seen && clock.monotonicMs() - lookedMs > ARCHIVE_EVERY_MS) {
+      seen = now;
+      lookedMs = clock.monotonicMs();
+      await look(node, source, signal);
+    }
+    await clock.sleep(PRIMARY_EVERY_MS, signal).catch(() => undefined);
+  }
+}
+
+async function look(
+  { state, clock, log }: NodeContext,
+  source: ArchiveSource,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    state.set({ archive: await lookAtArchive(source, clock.now(), signal) });
+  } catch (error) {
+    if (!signal.aborted) log.warn("the archive could not be looked at", { because: messageOf(error) });
+  }
+}
+
+/** WAL between the slot that is furthest behind and the server's end. */
+function retained(slots: readonly Slot[], end: Lsn | null): number | null {
+  if (end === null) return null;
+  const behind = slots.map(({ restart }) =>
+    restart === null || restart > end ? 0 : bytesBetween(restart, end),
+  );
+  return Math.max(0, ...behind);
+}
+
+/** Segments that archive_command was not yet allowed to let go. */
+async function countReady(dataDirectory: string): Promise<number> {
+  const names = await readdir(join(dataDirectory, "pg_wal", "archive_status")).catch(() => []);
+  return names.filter((name) => /^[0-9A-F]{24}\.ready$/.test(name)).length;
+}
+
+const VOLUME_EVERY_MS = 10_000;
+const PRIMARY_EVERY_MS = 5_000;
+const ARCHIVE_EVERY_MS = 60_000;
