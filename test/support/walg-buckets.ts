@@ -73,6 +73,11 @@ export class Bucket {
     await rm(this.#work, { recursive: true, force: true });
   }
 
+  /** Folder of the shared copy; nothing may change it. */
+  get store(): string {
+    return join(this.#work, "store");
+  }
+
   /** The shared copy, or one of its own for a command that changes the bucket. */
   async placeFor({ file, args }: Recorded): Promise<string> {
     if (file.startsWith("mark-")) return (this.#marked ??= await this.copy());
