@@ -24,6 +24,8 @@ import {
   ST_TRANSFER_FILES,
   ST_TRANSFER_WALS,
 } from "./st-transfer.ts";
+import { WAL_FETCH, WAL_PREFETCH } from "./wal-fetch.ts";
+import { WAL_PUSH } from "./wal-push.ts";
 import { WAL_SHOW } from "./wal-show.ts";
 import { WAL_VERIFY } from "./wal-verify.ts";
 
@@ -56,6 +58,9 @@ export const WALG_COMMANDS: readonly WalgCommand[] = [
   ST_TRANSFER_BACKUPS,
   ST_TRANSFER_FILES,
   ST_TRANSFER_WALS,
+  WAL_FETCH,
+  WAL_PREFETCH,
+  WAL_PUSH,
   WAL_SHOW,
   WAL_VERIFY,
 ];

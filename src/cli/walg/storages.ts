@@ -3,6 +3,7 @@
 import { resolve } from "node:path";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
+import { openFolderStore } from "../../storage/folder-store.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import { readStoreSettings } from "../settings.ts";
 import { openStore, settingsWorld } from "../wiring.ts";
@@ -68,9 +69,11 @@ export async function settingsOfFile(path: string, settings: Settings): Promise<
 }
 
 async function openOne(env: Settings["env"], tools: StorageTools): Promise<ObjectStore> {
-  const absolute = withAbsoluteFolder(env);
+  const { store } = readStoreSettings(withAbsoluteFolder(env), settingsWorld);
+  // The folder must be there: one that is not mounted must not look like an empty archive.
+  if (store.kind === "folder") return openFolderStore(store.path);
   const limit = new Settings(env).count("WALG_NETWORK_RATE_LIMIT", 0);
-  return openStore(readStoreSettings(absolute, settingsWorld).store, {
+  return openStore(store, {
     ...tools,
     bytesPerSecond: limit === 0 ? null : limit,
   });

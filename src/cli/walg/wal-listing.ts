@@ -2,6 +2,7 @@
 
 import { listWal, WalCatalog, type WalObject } from "../../archive/wal-catalog.ts";
 import { messageOf } from "../../base/errors.ts";
+import type { ReadMethod } from "../../codec/compression.ts";
 import { type Cipher, noCipher } from "../../codec/encryption.ts";
 import type { ObjectStore } from "../../storage/object-store.ts";
 import { historyName, type Segment, type TimelineId } from "../../wal/segment-name.ts";
@@ -55,8 +56,7 @@ export async function readWalListing(
 }
 
 /** The codec of the histories, so that reading each costs one request. */
-function likely(objects: readonly WalObject[]): { readonly likelyExtension?: string } {
+function likely(objects: readonly WalObject[]): { readonly likely?: ReadMethod } {
   const history = objects.find(({ meaning }) => meaning.kind === "history");
-  if (history === undefined || history.method === "none") return {};
-  return { likelyExtension: history.key.slice(history.key.lastIndexOf(".") + 1) };
+  return history === undefined ? {} : { likely: history.method };
 }
