@@ -13,6 +13,7 @@ import { planGenesis } from "../tail/genesis.ts";
 import type { Junction } from "../tail/junction.ts";
 import { LogOwner } from "../tail/owner.ts";
 import { DEFAULT_RHYTHM } from "../tail/owner-options.ts";
+import type { NewTimeline } from "../tail/writer.ts";
 import { type Claim, takeOver } from "../tail/take-over.ts";
 import type { Lsn } from "../wal/lsn.ts";
 import { historyName, segmentAt, segmentName, segmentStart } from "../wal/segment-name.ts";
@@ -27,6 +28,28 @@ export interface PromotionIds {
   readonly parentPromotion: string;
 }
 
+/** What a promotion brings to the log. */
+export interface Brought {
+  readonly change: NewTimeline;
+  /** The parent's bytes that the log lacks. */
+  readonly backfill: { readonly from: Lsn; readonly to: Lsn } | null;
+  /** The archive had no log of ours: it begins with this timeline (L8). */
+  readonly isGenesis: boolean;
+}
+
+interface LogTermParts {
+  readonly node: NodeContext;
+  readonly claim: Claim;
+  readonly owner: LogOwner;
+  readonly control: ControlFile;
+  readonly path: TimelinePath;
+  readonly junction: Junction;
+  readonly promotion: string;
+  /** Known already when this process promoted; else read from pg_wal. */
+  readonly change: NewTimeline | null;
+  readonly ended: AbortController;
+}
+
 export class LogTerm implements AsyncDisposable {
   readonly junction: Junction;
   readonly #node: NodeContext;
@@ -35,6 +58,7 @@ export class LogTerm implements AsyncDisposable {
   readonly #control: ControlFile;
   readonly #path: TimelinePath;
   readonly #promotion: string;
+  readonly #change: NewTimeline | null;
   readonly #ended = new AbortController();
   readonly #lost = new AbortController();
   readonly #over = new AbortController();
@@ -42,16 +66,7 @@ export class LogTerm implements AsyncDisposable {
   #cleanUp: (() => void)[] = [];
   #sql: ReconnectingSql | null = null;
 
-  constructor(parts: {
-    node: NodeContext;
-    claim: Claim;
-    owner: LogOwner;
-    control: ControlFile;
-    path: TimelinePath;
-    junction: Junction;
-    promotion: string;
-    ended: AbortController;
-  }) {
+  constructor(parts: LogTermParts) {
     this.#node = parts.node;
     this.#claim = parts.claim;
     this.#owner = parts.owner;
@@ -59,9 +74,36 @@ export class LogTerm implements AsyncDisposable {
     this.#path = parts.path;
     this.junction = parts.junction;
     this.#promotion = parts.promotion;
+    this.#change = parts.change;
     this.#ended = parts.ended;
     parts.owner.lost.addEventListener("abort", () => this.#lost.abort(parts.owner.lost.reason), {
       once: true,
+    });
+  }
+
+  /** The term of a server that was just promoted behind this claim (S2): its history slot is owed. */
+  static bringing(
+    node: NodeContext,
+    claim: Claim,
+    control: ControlFile,
+    path: TimelinePath,
+    { change, backfill, isGenesis }: Brought,
+  ): LogTerm {
+    const { owner, ended } = makeOwner(node, claim);
+    const because = `promoted to timeline ${change.timeline}`;
+    const junction: Junction = isGenesis
+      ? { kind: "genesis", because }
+      : { kind: "bring", fork: change.fork, backfill, because };
+    return new LogTerm({
+      node,
+      claim,
+      owner,
+      ended,
+      control,
+      path,
+      junction,
+      promotion: change.promotion,
+      change,
     });
   }
 
@@ -199,7 +241,7 @@ export class LogTerm implements AsyncDisposable {
       kind: "bring",
       backfill: junction.backfill,
       parentPath,
-      change: {
+      change: this.#change ?? {
         timeline,
         parent: lastStep(parentPath).timeline,
         fork: junction.fork,
@@ -230,11 +272,26 @@ export async function startLogTerm(
     signal: stop.stopping,
     random,
   });
+  const { owner, ended } = makeOwner(node, claim);
+  const joined = await joinLog({ owner, dataDirectory: paths.dataDirectory, members: [], ...ids });
+  return new LogTerm({
+    node,
+    claim,
+    owner,
+    control,
+    ended,
+    ...joined,
+    promotion: ids.promotion,
+    change: null,
+  });
+}
+
+function makeOwner(node: NodeContext, claim: Claim): { owner: LogOwner; ended: AbortController } {
+  const { settings, store, codec, clock, log, random } = node;
   const ended = new AbortController();
   const rhythm = { ...DEFAULT_RHYTHM, flushMs: settings.flushMs };
   const owner = new LogOwner({ claim, store, codec, clock, log, random, signal: ended.signal, ...rhythm });
-  const joined = await joinLog({ owner, dataDirectory: paths.dataDirectory, members: [], ...ids });
-  return new LogTerm({ node, claim, owner, control, ended, ...joined, promotion: ids.promotion });
+  return { owner, ended };
 }
 
 const SENTENCES = {

@@ -87,7 +87,7 @@ export interface NodeContext {
 /** The node's own archive, for reading. */
 export function sourceOf(
   node: NodeContext,
-  systemId: bigint,
+  systemId: bigint | null,
   segmentBytes: number,
   store: ObjectStore = node.store,
 ): ArchiveSource {

@@ -5,7 +5,7 @@ import { messageOf } from "../base/errors.ts";
 import { listBackups } from "../backup/catalog.ts";
 import type { ControlFile } from "../postgres/control-file.ts";
 import { NO_ROLE } from "../postgres/config-files.ts";
-import { readCompletion, readControlFile } from "../postgres/data-directory.ts";
+import { markComplete, readCompletion, readControlFile } from "../postgres/data-directory.ts";
 import { type Server, ServerEndedError } from "../postgres/server.ts";
 import { NO_PROMOTION } from "../tail/slot.ts";
 import { backUp, startBackupSchedule } from "./backups.ts";
@@ -16,15 +16,16 @@ import { OPEN } from "./local-postgres.ts";
 import { measurePrimary } from "./measuring.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
 import { type LogTerm, startLogTerm } from "./log-term.ts";
+import { type ReplayPlan, replayAndPromote } from "./replaying.ts";
 
 export type TermEnd =
   | { readonly kind: "stopped" }
   | { readonly kind: "again"; readonly pause: boolean }
   | { readonly kind: "postgres-ended"; readonly exit: ChildExit; readonly startedMs: number };
 
-/** Leads until a stop, the end of Postgres, or the loss of the log. */
+/** Leads on the data that is there until a stop, the end of Postgres, or the loss of the log. */
 export async function leadTerm(node: NodeContext, verbs: Verbs): Promise<TermEnd> {
-  const { paths, state, stop, postgres, clock, log } = node;
+  const { paths, state, postgres, clock, log } = node;
   const control = await readControlFile(paths.dataDirectory);
   const mark = await readCompletion(paths);
   state.enter("starting", "taking the log over");
@@ -36,7 +37,6 @@ export async function leadTerm(node: NodeContext, verbs: Verbs): Promise<TermEnd
     state.enter("suspect", junction.because);
     return { kind: "again", pause: true };
   }
-  state.set({ systemId: control.systemId.toString() });
   state.enter("starting", "Postgres starts");
   const startedMs = clock.monotonicMs();
   const server = await postgres.start({
@@ -45,8 +45,60 @@ export async function leadTerm(node: NodeContext, verbs: Verbs): Promise<TermEnd
     fromElsewhere: false,
     archives: true,
   });
+  return await serveAndClose(node, verbs, {
+    server,
+    logTerm,
+    control,
+    startedMs,
+    onAccepted: async () => undefined,
+  });
+}
+
+/** Replays the directory that is there, promotes it to a new timeline and leads on it. `origin` goes into the mark of completion. */
+export async function leadRestored(
+  node: NodeContext,
+  verbs: Verbs,
+  plan: ReplayPlan,
+  origin: string,
+): Promise<TermEnd> {
+  const { paths, state, clock } = node;
+  const { server, logTerm, promotion } = await replayAndPromote(node, verbs, plan);
+  await using term = new AsyncDisposableStack();
+  term.use(logTerm);
+  const control = await readControlFile(paths.dataDirectory);
+  state.enter("starting", logTerm.junction.because);
+  return await serveAndClose(node, verbs, {
+    server,
+    logTerm,
+    control,
+    startedMs: clock.monotonicMs(),
+    // Only now is the volume a primary's: one that dies before starts over (G6).
+    onAccepted: () =>
+      markComplete(paths, {
+        systemId: control.systemId,
+        role: "primary",
+        promotionId: promotion,
+        origin,
+        writtenMs: clock.now(),
+      }),
+  });
+}
+
+interface Term {
+  readonly server: Server;
+  readonly logTerm: LogTerm;
+  readonly control: ControlFile;
+  readonly startedMs: number;
+  /** After the log accepted this timeline, before the doors open. */
+  readonly onAccepted: () => Promise<void>;
+}
+
+async function serveAndClose(node: NodeContext, verbs: Verbs, term: Term): Promise<TermEnd> {
+  const { state, stop } = node;
+  const { server, control } = term;
   try {
-    return await serve(node, verbs, server, logTerm, control, startedMs);
+    state.set({ systemId: control.systemId.toString() });
+    return await serve(node, verbs, term);
   } finally {
     state.set({ doorsOpen: false, postgresUp: false, role: "none" });
     await node.doors.route(NOWHERE);
@@ -57,10 +109,7 @@ export async function leadTerm(node: NodeContext, verbs: Verbs): Promise<TermEnd
 async function serve(
   node: NodeContext,
   verbs: Verbs,
-  server: Server,
-  logTerm: LogTerm,
-  control: ControlFile,
-  startedMs: number,
+  { server, logTerm, control, startedMs, onAccepted }: Term,
 ): Promise<TermEnd> {
   const { state, stop, postgres, log, clock, settings, doors } = node;
   const over = new AbortController();
@@ -78,8 +127,9 @@ async function serve(
       postgresStarts: postgres.starts,
     });
     await logTerm.attach(verbs, inTerm);
-    await ensureContents(node);
     await logTerm.accepted(inTerm);
+    await onAccepted();
+    await ensureContents(node);
     await firstBackup(node, logTerm, inTerm);
     await openDoors(node, logTerm);
     startBackupSchedule(node, logTerm, inTerm);

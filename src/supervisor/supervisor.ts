@@ -1,7 +1,7 @@
 // The main process: look, decide, do, until a stop. What it decided and why is logged and shown.
 
 import { mkdir } from "node:fs/promises";
-import { EXIT, messageOf, unreachable } from "../base/errors.ts";
+import { AppError, EXIT, messageOf, unreachable } from "../base/errors.ts";
 import { pauseBefore } from "../base/retry.ts";
 import { clearUnfinished } from "../postgres/data-directory.ts";
 import { type AskedRestore, type BootDecision, type BootFacts, decideBoot } from "./boot-decision.ts";
@@ -10,7 +10,8 @@ import { foundCluster } from "./founding.ts";
 import { openFront, type Verbs } from "./front.ts";
 import { measureVolume } from "./measuring.ts";
 import type { NodeContext } from "./node-context.ts";
-import { leadTerm } from "./primary-term.ts";
+import { leadRestored, leadTerm, type TermEnd } from "./primary-term.ts";
+import { planReplay, seedFromArchive } from "./seeding.ts";
 import type { Child } from "./process-tree.ts";
 import type { StopSignals } from "./stop-signals.ts";
 import { decideRestart, type RestartBudget } from "./restart-budget.ts";
@@ -92,7 +93,7 @@ async function perform(
   verbs: Verbs,
   starts: number[],
 ): Promise<Outcome> {
-  const { paths, state, stop, clock, log } = node;
+  const { paths, state, log } = node;
   switch (decision.kind) {
     case "idle":
       state.enter("waiting", decision.because);
@@ -105,23 +106,21 @@ async function perform(
       state.enter("founding", decision.because);
       await foundCluster(node);
       return again;
-    case "contend": {
-      const end = await leadTerm(node, verbs);
-      if (end.kind === "stopped") return { kind: "ended", exitStatus: EXIT.ok };
-      if (end.kind === "again") return { kind: "again", pause: end.pause };
-      starts.push(end.startedMs);
-      const verdict = decideRestart(POSTGRES_BUDGET, end.exit, starts, clock.monotonicMs());
-      if (verdict.kind === "restart") {
-        state.enter("starting", `Postgres ${verdict.because}`);
-        await clock.sleep(verdict.pauseMs, stop.stopping).catch(() => undefined);
-        return again;
-      }
-      state.enter("failed", `Postgres ${verdict.because}`);
-      return { kind: "ended", exitStatus: EXIT.failure };
-    }
+    case "contend":
+      return await afterTerm(await leadTerm(node, verbs), node, starts);
     case "restore-latest":
-    case "restore-asked":
+      return await patiently(node, async () => {
+        state.enter("restoring", decision.because);
+        const plan = await seedFromArchive(node);
+        return await afterTerm(await leadRestored(node, verbs, plan, "seed"), node, starts);
+      });
     case "replay":
+      return await patiently(node, async () => {
+        state.enter("restoring", decision.because);
+        const plan = await planReplay(node);
+        return await afterTerm(await leadRestored(node, verbs, plan, "replay"), node, starts);
+      });
+    case "restore-asked":
     case "join":
     case "follow":
       state.enter("waiting", `${decision.because}; this version cannot do that`);
@@ -136,6 +135,40 @@ async function perform(
     default:
       return unreachable(decision);
   }
+}
+
+/** A restore that did not succeed is begun again after a pause, without end: what it needs may come back. */
+async function patiently({ state, stop, log }: NodeContext, work: () => Promise<Outcome>): Promise<Outcome> {
+  try {
+    return await work();
+  } catch (error) {
+    if (stop.stopping.aborted || !(error instanceof AppError)) throw error;
+    state.enter("waiting", messageOf(error));
+    log.error("the restore did not succeed and is begun again", {
+      because: messageOf(error),
+      hint: error.hint,
+    });
+    return { kind: "again", pause: true };
+  }
+}
+
+/** What the end of a term means for the node. */
+async function afterTerm(
+  end: TermEnd,
+  { state, stop, clock }: NodeContext,
+  starts: number[],
+): Promise<Outcome> {
+  if (end.kind === "stopped") return { kind: "ended", exitStatus: EXIT.ok };
+  if (end.kind === "again") return { kind: "again", pause: end.pause };
+  starts.push(end.startedMs);
+  const verdict = decideRestart(POSTGRES_BUDGET, end.exit, starts, clock.monotonicMs());
+  if (verdict.kind !== "restart") {
+    state.enter("failed", `Postgres ${verdict.because}`);
+    return { kind: "ended", exitStatus: EXIT.failure };
+  }
+  state.enter("starting", `Postgres ${verdict.because}`);
+  await clock.sleep(verdict.pauseMs, stop.stopping).catch(() => undefined);
+  return again;
 }
 
 const again: Outcome = { kind: "again", pause: false };
