@@ -222,11 +222,12 @@ export async function settingsPendingRestart(sql: Sql, options?: QueryOptions): 
   return rows.map((row) => must(row, "name"));
 }
 
-/** Lines of the configuration files that the server could not use, as sentences. */
+/** Lines of the configuration files that the server could not use, as sentences; what only waits for a restart is not among them. */
 export async function settingProblems(sql: Sql, options?: QueryOptions): Promise<readonly string[]> {
   const rows = await sql.query(
-    `select coalesce(name, '?') as name, error, sourcefile, sourceline from pg_file_settings
-     where error is not null and error <> 'setting could not be applied' order by seqno`,
+    `select coalesce(f.name, '?') as name, f.error, f.sourcefile, f.sourceline from pg_file_settings f
+     left join pg_settings s on s.name = f.name
+     where f.error is not null and s.pending_restart is not true order by f.seqno`,
     [],
     options,
   );
