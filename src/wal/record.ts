@@ -2,7 +2,7 @@
 // (XLogDecodeNextRecord, ValidXLogRecordHeader, XLogReaderValidatePageHeader) and agree with where Postgres forks.
 
 import { invariant } from "../base/errors.ts";
-import { CRC32C_START, crc32cFinish, crc32cUpdate } from "./crc32c.ts";
+import { CRC32C_START, crc32cFinish, crc32cUpdate } from "../base/crc32c.ts";
 import { type Lsn, lsnOf } from "./lsn.ts";
 import {
   LONG_HEADER_BYTES,

@@ -1,6 +1,6 @@
 // WAL built in the words of Postgres: pages, records, commits, switches, crashes inside a record, forks.
 
-import { CRC32C_START, crc32cFinish, crc32cUpdate } from "../../src/wal/crc32c.ts";
+import { CRC32C_START, crc32cFinish, crc32cUpdate } from "../../src/base/crc32c.ts";
 import { type Lsn, lsnOf, parseLsn } from "../../src/wal/lsn.ts";
 import {
   LONG_HEADER_BYTES,

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { CRC32C_START, crc32c, crc32cFinish, crc32cUpdate } from "../../src/wal/crc32c.ts";
+import { CRC32C_START, crc32c, crc32cFinish, crc32cUpdate } from "../../src/base/crc32c.ts";
 
 // RFC 3720, B.4.
 const KNOWN: readonly { name: string; bytes: Uint8Array; crc: number }[] = [
