@@ -157,7 +157,7 @@ async function fetchOne(
         try {
           for await (const piece of coalesced(object.body)) {
             const { byteLength } = piece;
-            await channel.send(piece);
+            await channel.move(piece);
             countedBytes += byteLength;
             meter.add(byteLength);
           }

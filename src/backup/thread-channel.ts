@@ -43,13 +43,17 @@ export class ThreadChannel {
     port.on("message", (message: Message) => this.#take(message));
   }
 
-  /** Hands bytes over; the caller must not touch them afterwards, their memory may move. Waits while the window is full. */
-  async send(bytes: Uint8Array): Promise<void> {
+  /** Sends a copy of the bytes. Waits while the window is full. */
+  send(bytes: Uint8Array): Promise<void> {
+    return this.move(Uint8Array.from(bytes));
+  }
+
+  /** Hands over bytes that fill their memory, which nobody else may know: it is gone here afterwards. Waits as `send` does. */
+  async move(bytes: Uint8Array): Promise<void> {
     while (this.#unacknowledgedBytes >= this.#windowBytes) await this.#changed();
     if (this.#peer !== null && "error" in this.#peer) throw this.#peer.error;
     this.#unacknowledgedBytes += bytes.byteLength;
-    const own = movable(bytes);
-    this.#post({ kind: "bytes", bytes: own }, [own.buffer as ArrayBuffer]);
+    this.#post({ kind: "bytes", bytes }, [bytes.buffer as ArrayBuffer]);
   }
 
   /** A message beside the bytes, in order with them. */
@@ -133,12 +137,6 @@ export class ThreadChannel {
     this.#wake = [];
     for (const resolve of waiting) resolve();
   }
-}
-
-/** Memory of its own that may be transferred: parts of a larger buffer, and memory that native code owns, are copied. */
-function movable(bytes: Uint8Array): Uint8Array {
-  const isWhole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength;
-  return isWhole && Object.getPrototypeOf(bytes) === Uint8Array.prototype ? bytes : Uint8Array.from(bytes);
 }
 
 function plainOf(error: unknown): PlainError {
