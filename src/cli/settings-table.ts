@@ -253,7 +253,10 @@ export const BACKUP_TABLE = {
   BACKUP_SCHEDULE: setting(
     "Backups",
     "cron expression, or `off`",
-    text,
+    pattern(
+      /^(off|none|never|([\d*/,a-z-]+\s+){4,5}[\d*/,a-z-]+)$/i,
+      "write a cron expression of five fields such as `0 3 * * *`, or off",
+    ),
     "When base backups are taken, in UTC.",
     { fallback: "0 3 * * *", quotable: true },
   ),

@@ -19,16 +19,20 @@ import { Verbs } from "../supervisor/front.ts";
 import { LocalPostgres } from "../supervisor/local-postgres.ts";
 import type { EnvironmentRestore, NodeContext, NodeSettings } from "../supervisor/node-context.ts";
 import { NodeState } from "../supervisor/node-state.ts";
+import { isCronExpression } from "../supervisor/schedule.ts";
 import { listenForStop, type StopSignals } from "../supervisor/stop-signals.ts";
 import { runSupervisor } from "../supervisor/supervisor.ts";
 import type { CommandContext } from "./commands.ts";
 import type { Environment } from "./read-table.ts";
-import { readSettings, type Settings } from "./settings.ts";
+import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { openKeyedCodec, openStore, programVersion, settingsWorld } from "./wiring.ts";
 
 /** Runs the node until it is stopped; resolves to the exit status. Throws SettingsError with every problem at once. */
 export async function runSupervise(args: readonly string[], context: CommandContext): Promise<number> {
   const settings = readSettings(withArguments(args, context.env), settingsWorld);
+  const { schedule } = settings.backup;
+  if (schedule !== null && !isCronExpression(schedule))
+    throw new SettingsError([`BACKUP_SCHEDULE is "${schedule}", which is no cron expression`]);
   using stop = listenForStop(context.log);
   const ended = new AbortController();
   try {
@@ -104,7 +108,7 @@ async function makeNode(
     port: settings.node.ports.postgres,
     listenAddress: settings.node.listenAddress,
     socketDirectories: SOCKET_DIRECTORIES,
-    hook: HOOK,
+    hook: context.env["HOLDFAST_HOOK"] ?? HOOK,
     environment: settings.postgres.parameters,
     preload: nodeSettings.preload,
     replicationPassword: passwords.replication,

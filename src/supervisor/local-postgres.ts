@@ -1,5 +1,7 @@
 // The node's own Postgres: its files written, its process started as our child, its doors opened and closed by reload.
 
+import { rm, symlink } from "node:fs/promises";
+import { join } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { RoleConfig } from "../postgres/config-files.ts";
@@ -81,6 +83,7 @@ export class LocalPostgres {
       { role, doors, fromElsewhere, recovers, nowMs: clock.now() },
       log,
     );
+    await this.#linkSocket(plan);
     this.#starts += 1;
     const all = archives ? args : [...args, "-c", "archive_mode=off"];
     this.#server = await startServer(
@@ -106,6 +109,15 @@ export class LocalPostgres {
     this.server?.reload();
   }
 
+  /** `psql` without a port looks for 5432, as in the official image: the socket of that name is ours. */
+  async #linkSocket({ socketDirectories, port }: ServerPlan): Promise<void> {
+    const [folder] = socketDirectories;
+    if (folder === undefined || port === USUAL_PORT) return;
+    const path = join(folder, `.s.PGSQL.${USUAL_PORT}`);
+    await rm(path, { force: true });
+    await symlink(`.s.PGSQL.${port}`, path);
+  }
+
   async #planned(): Promise<ServerPlan> {
     this.#plan ??= await this.#options.plan();
     return this.#plan;
@@ -114,3 +126,4 @@ export class LocalPostgres {
 
 export const CLOSED: DoorState = { clients: "closed", replication: "closed" };
 export const OPEN: DoorState = { clients: "open", replication: "open" };
+const USUAL_PORT = 5432;
