@@ -5,7 +5,7 @@
 
 import { join } from "node:path";
 import type { Secret } from "../base/secret.ts";
-import { formatParameter, isOwnedParameter, type Parameters } from "./parameters.ts";
+import { formatParameter, parameterProblem, type Parameters, parseParameterFile } from "./parameters.ts";
 
 /** Where the rendered files are written. */
 export interface ConfigPaths {
@@ -210,15 +210,17 @@ export function conninfoValue(value: string): string {
   return /^[^\s'\\]+$/.test(value) ? value : `'${value.replaceAll(/['\\]/g, (char) => `\\${char}`)}'`;
 }
 
-/** postgresql.auto.conf without what the supervisor owns and what `drop` names; `dropped` names what went. */
+/** postgresql.auto.conf without what users may not set and without what `drop` names; `dropped` names what went. */
 export function cleanAutoConf(
   text: string,
   drop: readonly string[] = [],
 ): { readonly text: string; readonly dropped: readonly string[] } {
   const dropped: string[] = [];
   const kept = text.split("\n").filter((line) => {
-    const name = /^\s*([A-Za-z_][\w.]*)\s*=/.exec(line)?.[1]?.toLowerCase();
-    if (name === undefined || !(isOwnedParameter(name) || drop.includes(name))) return true;
+    const [entry] = parseParameterFile(line).entries;
+    if (entry === undefined) return true;
+    const [name, value] = entry;
+    if (!drop.includes(name) && parameterProblem(name, value) === null) return true;
     dropped.push(name);
     return false;
   });

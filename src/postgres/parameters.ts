@@ -34,11 +34,6 @@ export function parameterProblem(name: string, value: string): string | null {
   return rule === undefined ? null : rule(value.trim().toLowerCase());
 }
 
-/** True for what the supervisor sets by itself: such names are taken out of postgresql.auto.conf. */
-export function isOwnedParameter(name: string): boolean {
-  return OWNED[name] !== undefined || name.startsWith("recovery_target");
-}
-
 /** `name = 'value'` for a configuration file; quotes and backslashes are doubled. */
 export function formatParameter(name: string, value: string): string {
   return `${name} = '${value.replaceAll("\\", "\\\\").replaceAll("'", "''")}'`;
