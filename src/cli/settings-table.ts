@@ -189,7 +189,7 @@ export const POSTGRES_TABLE = {
     "Postgres",
     "secret",
     secret,
-    "Password of the role `operator`: may create databases and roles, watch and cancel; no superuser. Without it there is no such role.",
+    "Password of the role `operator`: may create databases and roles, watch and cancel; no superuser (on Postgres 15 the right to make roles is close to that). Without it there is no such role.",
     { secret: true },
   ),
   REPL_PASSWORD: setting(

@@ -43,7 +43,7 @@ export function wantedRoles(superuser: string, passwords: Passwords): readonly R
       name: OPERATOR_ROLE,
       attributes: ["NOSUPERUSER", "LOGIN", "CREATEDB", "CREATEROLE", "NOREPLICATION"],
       password: passwords.operator,
-      memberOf: ["pg_monitor", "pg_signal_backend", "pg_read_all_data"],
+      memberOf: ["pg_monitor", "pg_signal_backend"],
     },
   ];
 }
