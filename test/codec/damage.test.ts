@@ -8,7 +8,7 @@ import { type Method, type ReadMethod, compressWhole, decompress } from "../../s
 import { type Cipher, type CipherSettings, makeCipher } from "../../src/codec/encryption.ts";
 import { open, openStream, seal, sealStream } from "../../src/codec/seal.ts";
 import { Secret } from "../../src/base/secret.ts";
-import { below, drawSeed, makeRandom, mixedBytes, type Random } from "../support/random.ts";
+import { below, drawSeed, makeRandom, mixedBytes, noiseBytes, type Random } from "../support/random.ts";
 import { fixturePath } from "../support/walg-fixtures.ts";
 
 const seed = drawSeed();
@@ -21,8 +21,9 @@ const gross: Readonly<Record<string, (bytes: Buffer, random: Random) => Buffer>>
   "cut by one byte": (bytes) => bytes.subarray(0, -1),
   "cut by a few bytes": (bytes, random) => bytes.subarray(0, -1 - below(random, 12)),
   "followed by zeros": (bytes, random) => Buffer.concat([bytes, Buffer.alloc(1 + below(random, 600))]),
-  "followed by garbage": (bytes, random) => Buffer.concat([bytes, noise(1 + below(random, 600), random)]),
-  garbage: (_bytes, random) => noise(1 + below(random, 5000), random),
+  "followed by garbage": (bytes, random) =>
+    Buffer.concat([bytes, noiseBytes(1 + below(random, 600), random)]),
+  garbage: (_bytes, random) => noiseBytes(1 + below(random, 5000), random),
 };
 
 /** What only a checksum notices. */
@@ -35,7 +36,7 @@ const fine: Readonly<Record<string, (bytes: Buffer, random: Random) => Buffer>> 
   "a stretch overwritten": (bytes, random) => {
     const at = below(random, bytes.byteLength);
     const copy = Buffer.from(bytes);
-    noise(below(random, 200), random).copy(copy, at);
+    noiseBytes(below(random, 200), random).copy(copy, at);
     return copy;
   },
   "a stretch doubled": (bytes, random) => {
@@ -154,10 +155,6 @@ function flip(bytes: Buffer, at: number, mask: number): Buffer {
   const copy = Buffer.from(bytes);
   copy[at]! ^= mask;
   return copy;
-}
-
-function noise(size: number, random: Random): Buffer {
-  return Buffer.from(Array.from({ length: size }, () => below(random, 256)));
 }
 
 async function* inPieces(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {

@@ -35,3 +35,23 @@ export function mixedBytes(size: number, random: Random): Buffer {
   }
   return out;
 }
+
+/** Text of words that repeat near and far, with a stretch of zeros and one of noise: something for every kind of match. */
+export function wordyBytes(size: number, random: Random): Buffer {
+  const words = Array.from({ length: 400 }, () =>
+    random()
+      .toString(36)
+      .slice(2, 4 + below(random, 8)),
+  );
+  let text = "";
+  while (text.length < size) text += `${words[Math.floor(400 * random() ** 2)]} `;
+  const out = Buffer.from(text.slice(0, size), "latin1");
+  out.fill(0, Math.floor(size / 3), Math.floor(size / 2));
+  for (let at = Math.floor(0.6 * size); at < 0.62 * size; at += 1) out[at] = below(random, 256);
+  return out;
+}
+
+/** Bytes that nothing compresses. */
+export function noiseBytes(size: number, random: Random): Buffer {
+  return Buffer.from(Array.from({ length: size }, () => below(random, 256)));
+}
