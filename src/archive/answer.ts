@@ -97,6 +97,8 @@ export interface HistoryKnowledge {
   readonly path: TimelinePath;
   /** Accepted through the log. */
   readonly accepted: ReadonlySet<TimelineId>;
+  /** False in an archive that never had a log: what stands in wal_005 is all there is to go by. */
+  readonly hasLog: boolean;
 }
 
 export type HistoryVerdict =
@@ -120,7 +122,7 @@ export function judgeHistory(
     // X12: whatever stands in wal_005 under such a number, the log never accepted it.
     return { kind: "absent", because: `the log accepted no timeline above ${log.lastTimeline}` };
   }
-  const isNeeded = isOnPath(target, timeline) || isOnPath(log.path, timeline);
+  const isNeeded = !log.hasLog || isOnPath(target, timeline) || isOnPath(log.path, timeline);
   if (timeline === log.lastTimeline) return { kind: "stored", otherwise: "absent" };
   return isNeeded ? { kind: "stored", otherwise: "empty" } : { kind: "empty" };
 }

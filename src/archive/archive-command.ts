@@ -61,15 +61,13 @@ export class ArchiveCommand {
     const { stopping } = this.#options;
     const limit = stopping.aborted
       ? AbortSignal.timeout(LIMITS.stoppingMs)
-      : AbortSignal.any([signal, stopping, AbortSignal.timeout(LIMITS.waitMs)]);
+      : AbortSignal.any([signal, stopping, lateAfter(LIMITS.waitMs)]);
     try {
       return await within(limit, this.#answer(request, limit));
     } catch (error) {
-      const because = limit.aborted
-        ? stopping.aborted
-          ? "Postgres is stopping and the log does not hold it yet"
-          : "the store did not answer in time"
-        : messageOf(error);
+      const because = stopping.aborted
+        ? "Postgres is stopping and the log does not hold it yet"
+        : messageOf(limit.aborted ? limit.reason : error);
       log.warn("archive_command is answered with 1", { name: request.name, because });
       return notNow(`"${request.name}" is not archived yet: ${because}`);
     }
@@ -189,6 +187,13 @@ export class ArchiveCommand {
   #path(request: HookRequest): string {
     return absolutePath(request.path, this.#options.dataDirectory);
   }
+}
+
+function lateAfter(ms: number): AbortSignal {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(new Error(`the store did not confirm it within ${ms} ms`)), ms);
+  timer.unref();
+  return late.signal;
 }
 
 /** The result of `work`, or the signal's reason when that comes first; the work then goes on unheard. */

@@ -11,6 +11,7 @@ import { parseHistory } from "../wal/timeline-history.ts";
 import { historyName, type TimelineId } from "../wal/segment-name.ts";
 import { pathOfHistory, pathUpTo, rootPath, type TimelinePath } from "../wal/timeline-path.ts";
 import { sha256 } from "../tail/slot.ts";
+import type { HistoryKnowledge } from "./answer.ts";
 import { listWal, WAL_FOLDER, WalCatalog } from "./wal-catalog.ts";
 import { checkHistory, type SegmentExpectation, WalFileDamagedError } from "./wal-file-check.ts";
 
@@ -76,6 +77,25 @@ export async function pathTo(
   if (bytes !== null) return pathOfHistory(checkHistory(bytes, historyName(wanted), wanted));
   if (wanted === 1 || stored.includes(wanted)) return rootPath(wanted);
   throw new TimelineUnknownError(wanted, source.store.name);
+}
+
+/**
+ * What R4 goes by. Of an archive without a log everything that stands in wal_005 counts, and the numbers below the highest that are not there
+ * are holes; null when there is neither a log nor a timeline.
+ */
+export async function historyKnowledge(
+  view: LogView | null,
+  path: TimelinePath,
+  source: ArchiveSource,
+  signal: AbortSignal,
+): Promise<HistoryKnowledge | null> {
+  if (view !== null && view.tip !== null) {
+    const accepted = new Set(view.histories.keys());
+    return { lastTimeline: view.lastTimeline, path: view.tip.path, accepted, hasLog: true };
+  }
+  const stored = await storedTimelines(source, signal);
+  const lastTimeline = Math.max(stored.at(-1) ?? 0, path.at(-1)?.timeline ?? 0);
+  return lastTimeline === 0 ? null : { lastTimeline, path, accepted: new Set(), hasLog: false };
 }
 
 /** `<timeline>.history` out of wal_005, or null; with `hash`, only with those bytes (R4). Throws WalFileDamagedError. */

@@ -15,8 +15,21 @@ import {
   type TimelineId,
 } from "../wal/segment-name.ts";
 import type { TimelinePath } from "../wal/timeline-path.ts";
-import { judgeHistory, judgeSegment, type SegmentFound, type Situation } from "./answer.ts";
-import { type ArchiveSource, catalogOf, pathTo, readSourceLog, readStoredHistory } from "./archive-source.ts";
+import {
+  type HistoryKnowledge,
+  judgeHistory,
+  judgeSegment,
+  type SegmentFound,
+  type Situation,
+} from "./answer.ts";
+import {
+  type ArchiveSource,
+  catalogOf,
+  historyKnowledge,
+  pathTo,
+  readSourceLog,
+  readStoredHistory,
+} from "./archive-source.ts";
 import { segmentOwner } from "./gaps.ts";
 import { type HookAnswer, type HookRequest, inDoubt, notNow, served } from "./hook-answer.ts";
 import { ListedAhead } from "./listed-ahead.ts";
@@ -57,6 +70,7 @@ export interface RestoreCommandStatus {
 interface Sight {
   readonly view: LogView | null;
   readonly path: TimelinePath;
+  readonly known: HistoryKnowledge | null;
   readonly atMs: number;
 }
 
@@ -108,8 +122,10 @@ export class RestoreCommand {
 
   /** From now on the answers come from this view and do not change, until the promotion is over (R3 e). */
   async freeze(view: LogView | null): Promise<void> {
-    const path = await this.#pathIn(view, this.#options.signal);
-    this.#sight = { view, path, atMs: this.#options.source.clock.monotonicMs() };
+    const { source, signal } = this.#options;
+    const path = await this.#pathIn(view, signal);
+    const known = await historyKnowledge(view, path, source, signal);
+    this.#sight = { view, path, known, atMs: source.clock.monotonicMs() };
     this.#absentWhileFrozen = new Set();
     this.#isFrozen = true;
   }
@@ -199,15 +215,8 @@ export class RestoreCommand {
     const name = historyName(timeline);
     if (this.#isFrozen && this.#absentWhileFrozen.has(name))
       return this.#absent(name, "it was absent before");
-    const { view, path } = await this.#look(VIEW_AGE_MS);
-    const tip = view?.tip ?? null;
-    const verdict = judgeHistory(
-      timeline,
-      path,
-      view === null || tip === null
-        ? null
-        : { lastTimeline: view.lastTimeline, path: tip.path, accepted: new Set(view.histories.keys()) },
-    );
+    const { view, path, known } = await this.#look(VIEW_AGE_MS);
+    const verdict = judgeHistory(timeline, path, known);
     if (verdict.kind === "absent") return this.#absent(name, verdict.because);
     if (verdict.kind === "empty") return await this.#serveHistory(name, new Uint8Array(0), target);
     const accepted = verdict.kind === "accepted" ? view!.histories.get(timeline)! : null;
@@ -251,7 +260,8 @@ export class RestoreCommand {
     const path = await this.#pathIn(view, signal);
     if (this.#isFrozen && this.#sight !== null) return this.#sight;
     if (before !== null && before.path.length !== path.length) await this.#prefetch.clear();
-    this.#sight = { view, path, atMs };
+    const known = await historyKnowledge(view, path, source, signal);
+    this.#sight = { view, path, known, atMs };
     return this.#sight;
   }
 

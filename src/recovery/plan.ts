@@ -18,7 +18,10 @@ export interface RestorePlan {
   readonly request: RestoreRequest;
   readonly backup: BackupPoint;
   readonly path: TimelinePath;
-  /** recovery_target_timeline, always a number in a restore (R5). */
+  /**
+   * recovery_target_timeline, always a number in a restore (R5): the one that holds the target. With a later one Postgres would write a history
+   * in which the parents' forks lie behind the end.
+   */
   readonly timeline: TimelineId;
   /**
    * `drain`: everything the path has, then checked and promoted (G2). `target`: Postgres's own recovery target ends the replay. `either`: a
@@ -38,6 +41,16 @@ export interface RestorePlan {
   readonly because: string;
 }
 
+/** Where the path leaves a timeline, and what tells whether a target lies before it. */
+export interface ForkFacts {
+  readonly timeline: TimelineId;
+  readonly at: Lsn;
+  /** Of the commits below it; null when unknown. */
+  readonly newestCommitUs: Microseconds | null;
+  /** Start of the last record below it; null when unknown. */
+  readonly lastRecord: Lsn | null;
+}
+
 /** Where in the WAL an xid or a restore point was found, by reading it. */
 export interface LocatedTarget {
   /** Start of the record. */
@@ -49,6 +62,8 @@ export interface PlanFacts {
   /** The path is that of T*, so that a drain ends at the winner's end. */
   readonly isWinners: boolean;
   readonly nowUs: Microseconds;
+  /** The forks of the path, oldest first; those below the oldest backup may be left out. */
+  readonly forks: readonly ForkFacts[];
   /** Newest commit below each end in `window.reaches` that a missing segment makes: what lies behind it cannot be reached. */
   readonly commitsAtStops: ReadonlyMap<Lsn, Microseconds>;
   /** For xid and name: the record, or null when the WAL from the oldest usable backup on was read and holds none. */
@@ -89,7 +104,7 @@ export function planRestore(request: RestoreRequest, facts: PlanFacts): RestoreP
     request,
     backup: chosen.backup,
     path: wal.path,
-    timeline: lastStep(wal.path).timeline,
+    timeline: timelineOf(aim, chosen.backup, facts),
     ending: aim.kind === "end" ? "drain" : aim.mayNotCome ? "either" : "target",
     isCut: !(aim.kind === "end" && facts.isWinners),
     from: chosen.backup.start,
@@ -100,7 +115,7 @@ export function planRestore(request: RestoreRequest, facts: PlanFacts): RestoreP
       chosen.backup.storedBytes / FETCH_BYTES_PER_SECOND +
         (segments * wal.segmentBytes) / REPLAY_BYTES_PER_SECOND,
     ),
-    because: `${describeTarget(request.target)} from backup "${chosen.backup.name}" over ${segments} segments of timeline ${lastStep(wal.path).timeline}`,
+    because: `${describeTarget(request.target)} from backup "${chosen.backup.name}" over ${segments} segments up to timeline ${lastStep(wal.path).timeline}`,
   };
 }
 
@@ -142,6 +157,24 @@ function aimOf(target: RestoreTarget, facts: PlanFacts, refuse: (because: string
       return { kind: "record", at: facts.located.at, mayNotCome: false };
     default:
       return unreachable(target);
+  }
+}
+
+/** The timeline that a replay is on when it meets the aim. */
+function timelineOf(aim: Aim, backup: BackupPoint, { forks, window }: PlanFacts): TimelineId {
+  const last = lastStep(window.wal.path).timeline;
+  switch (aim.kind) {
+    case "end":
+      return last;
+    case "backup":
+      return backup.timeline;
+    case "record":
+      return forks.find(({ lastRecord }) => lastRecord !== null && aim.at <= lastRecord)?.timeline ?? last;
+    case "moment":
+      // The replay stops at the first commit past the target, and one stands before this fork.
+      return forks.find(({ newestCommitUs: commit }) => commit !== null && aim.us < commit)?.timeline ?? last;
+    default:
+      return unreachable(aim);
   }
 }
 

@@ -12,9 +12,9 @@ import type { LogView } from "../tail/read.ts";
 import { type Lsn, lsnOf, maxLsn, minLsn, ZERO_LSN } from "../wal/lsn.ts";
 import { type Segment, segmentEnd, segmentFloor, segmentName, segmentStart } from "../wal/segment-name.ts";
 import { lastStep, leftAt, samePath, type TimelinePath } from "../wal/timeline-path.ts";
-import { locateTarget, newestCommitBelow } from "./scan-wal.ts";
+import { lastRecordBelow, locateTarget, newestCommitBelow } from "./scan-wal.ts";
 import type { Microseconds, RestoreRequest } from "./target.ts";
-import type { LocatedTarget, PlanFacts } from "./plan.ts";
+import type { ForkFacts, LocatedTarget, PlanFacts } from "./plan.ts";
 import { type BackupPoint, liesOnPath, recoveryWindow, type RecoveryWindow } from "./window.ts";
 
 /** An archive as of one reading of its log. */
@@ -80,7 +80,22 @@ export async function readPlanFacts(
     const commit = await newestCommitBelow(reader, end, backup.start, signal);
     if (commit !== null) commitsAtStops.set(end, commit);
   }
-  return { window, isWinners, nowUs, commitsAtStops, located: await locate(archive, request, signal) };
+  const forks = await readForks(archive, signal);
+  return { window, isWinners, nowUs, forks, commitsAtStops, located: await locate(archive, request, signal) };
+}
+
+/** The forks of the path above the oldest usable backup; there are few. */
+async function readForks({ window, reader }: ArchiveFacts, signal: AbortSignal): Promise<ForkFacts[]> {
+  const floor = window.reaches.find(({ usable }) => usable)?.backup.start ?? null;
+  const forks: ForkFacts[] = [];
+  for (const { timeline } of window.wal.path) {
+    const at = leftAt(window.wal.path, timeline);
+    if (floor === null || at === null || at <= floor) continue;
+    const newestCommitUs = await newestCommitBelow(reader, at, floor, signal).catch(() => null);
+    const lastRecord = await lastRecordBelow(reader, at, floor, signal).catch(() => null);
+    forks.push({ timeline, at, newestCommitUs, lastRecord });
+  }
+  return forks;
 }
 
 async function locate(

@@ -2,7 +2,7 @@
 
 import type { PathReader } from "../archive/path-reader.ts";
 import { type Lsn, lsnOf, maxLsn } from "../wal/lsn.ts";
-import { commitTimeOf, walkRange } from "../wal/record-end.ts";
+import { walkRange } from "../wal/record-end.ts";
 import type { WalkedRecord } from "../wal/record.ts";
 import { segmentFloor } from "../wal/segment-name.ts";
 import type { Microseconds } from "./target.ts";
@@ -18,15 +18,35 @@ export async function newestCommitBelow(
   let to = end;
   for (let looked = 0; to > floor && looked < SEGMENTS_LOOKED_AT; looked += 1) {
     const from = maxLsn(segmentFloor(lsnOf(to - 1n), segmentBytes), floor);
-    let newestMs: number | null = null;
+    let newest: Microseconds | null = null;
     const onRecord = (record: WalkedRecord): void => {
-      const at = commitTimeOf(record);
-      if (at !== null && (newestMs === null || at > newestMs)) newestMs = at;
+      const at = commitMoment(record);
+      if (at !== null && (newest === null || at > newest)) newest = at;
     };
     // The records of one segment are enough; one that goes on behind it counts with the next look.
     await walkRange(reader.walSource(signal), from, to, { segmentBytes, systemId, onRecord });
-    if (newestMs !== null) return BigInt(newestMs) * 1000n;
+    if (newest !== null) return newest;
     to = from;
+  }
+  return null;
+}
+
+/** Start of the last record that ends at or below `end`, or null when none begins in the segments that are looked at. */
+export async function lastRecordBelow(
+  reader: PathReader,
+  end: Lsn,
+  floor: Lsn,
+  signal: AbortSignal,
+): Promise<Lsn | null> {
+  const { segmentBytes, systemId } = reader.source;
+  for (let from = end; from > floor;) {
+    from = maxLsn(segmentFloor(lsnOf(from - 1n), segmentBytes), floor);
+    let last: Lsn | null = null;
+    const onRecord = (record: WalkedRecord): void => {
+      last = record.start;
+    };
+    await walkRange(reader.walSource(signal), from, end, { segmentBytes, systemId, onRecord });
+    if (last !== null) return last;
   }
   return null;
 }
@@ -72,6 +92,15 @@ function matches(record: WalkedRecord, sought: SoughtTarget): boolean {
   return sought.kind === "xid"
     ? endedTransaction(record) === sought.xid
     : restorePointName(record) === sought.name;
+}
+
+/** Time of a commit record; null for every other record. xl_xact_commit begins with it: microseconds since 2000. */
+export function commitMoment(record: WalkedRecord): Microseconds | null {
+  const kind = record.info & 0x70;
+  if (record.manager !== TRANSACTION_MANAGER || (kind !== COMMIT && kind !== COMMIT_PREPARED)) return null;
+  const data = mainData(record);
+  if (data === null || data.byteLength < 8) return null;
+  return new DataView(data.buffer, data.byteOffset, 8).getBigInt64(0, true) + POSTGRES_EPOCH_US;
 }
 
 /** The transaction that this record commits or aborts, or null. */
@@ -120,6 +149,7 @@ function mainData({ head }: WalkedRecord): Uint8Array | null {
   return size === 0 ? null : head.subarray(at + size);
 }
 
+const POSTGRES_EPOCH_US = 946_684_800_000_000n; // 2000-01-01
 const XLOG_MANAGER = 0;
 const RESTORE_POINT = 0x70;
 const TRANSACTION_MANAGER = 1;

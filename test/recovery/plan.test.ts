@@ -52,6 +52,7 @@ const facts = (without: readonly number[] = [], change: Partial<WalFacts> = {}):
     window: recoveryWindow([SECOND, FIRST], wal),
     isWinners: true,
     nowUs: parseTime("2026-11-24 12:00:00"),
+    forks: [],
     commitsAtStops: new Map([[parseLsn("0/4000000"), parseTime("2026-11-24 10:20:00")]]),
     located: null,
   };
@@ -241,4 +242,27 @@ test("an xid or a restore point that was found leads to the newest backup before
   const located = { at: parseLsn("0/4100000") };
   assert.equal(plan({ xid: "747" }, { ...facts(), located }).backup, FIRST);
   assert.equal(plan({ name: "x" }, { ...facts(), located: { at: parseLsn("0/6000000") } }).backup, SECOND);
+});
+
+test("a target before a fork is replayed on the timeline that holds it", () => {
+  const path = [...rootPath(1), { timeline: 2, begin: parseLsn("0/6800000") }];
+  const forked = recoveryWindow([FIRST, SECOND], { ...facts().window.wal, path, isStored: () => true });
+  const given: PlanFacts = {
+    ...facts(),
+    window: forked,
+    forks: [
+      {
+        timeline: 1,
+        at: parseLsn("0/6800000"),
+        newestCommitUs: parseTime("2026-11-24 11:15"),
+        lastRecord: parseLsn("0/67FFF00"),
+      },
+    ],
+  };
+  assert.equal(plan({ time: "2026-11-24 11:14:59" }, given).timeline, 1);
+  assert.equal(plan({ time: "2026-11-24 11:15" }, given).timeline, 2);
+  assert.equal(plan({ lsn: "0/67FFF00" }, given).timeline, 1);
+  assert.equal(plan({ lsn: "0/67FFF01" }, given).timeline, 2);
+  assert.equal(plan({}, given).timeline, 2);
+  assert.equal(plan({ immediate: true }, given).timeline, 1);
 });
