@@ -2,7 +2,7 @@
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
+import { existsSync, openSync } from "node:fs";
 import { chmod, copyFile, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { homedir, tmpdir } from "node:os";
@@ -11,8 +11,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Client } from "pg";
 
 const REPOSITORY = resolve(import.meta.dirname, "..");
-const MAIN = join(REPOSITORY, "src", "cli", "main.ts");
-const READY_LIMIT_MS = 120_000;
+const MAIN = join(REPOSITORY, "bin", "holdfast.js");
+const READY_LIMIT_MS = 60_000;
 const isRoot = process.getuid?.() === 0;
 
 interface Place {
@@ -22,7 +22,7 @@ interface Place {
 }
 
 const demo = process.argv.includes("--demo");
-process.exit(demo ? await runDemo() : await runNode());
+process.exitCode = demo ? await runDemo() : await runNode();
 
 /** The main job: runs until Ctrl-C. */
 async function runNode(): Promise<number> {
@@ -30,7 +30,7 @@ async function runNode(): Promise<number> {
     process.env["HOLDFAST_STATE"] ??
     (isRoot ? "/var/lib/holdfast-start" : join(homedir(), ".local/share/holdfast-start"));
   const place = await prepare(root);
-  const node = supervise(place, "inherit");
+  const node = supervise(place, "terminal");
   const stop = (): void => void node.kill("SIGTERM");
   process.on("SIGINT", stop);
   process.on("SIGTERM", stop);
@@ -58,7 +58,7 @@ async function runDemo(): Promise<number> {
   const root = await mkdtemp(join(tmpdir(), "holdfast-demo-"));
   await chmod(root, 0o755);
   const place = await prepare(root);
-  let node = supervise(place, "ignore");
+  let node = supervise(place, "file");
   try {
     await isReady(place);
     console.log("1. a new cluster is up; pgbench fills it and writes");
@@ -74,7 +74,7 @@ async function runDemo(): Promise<number> {
     console.log("3. the data directory is destroyed; the same settings again");
     await mkdir(join(root, "data"));
     await own(join(root, "data"));
-    node = supervise(place, "ignore");
+    node = supervise(place, "file");
     await isReady(place);
     const seconds = ((performance.now() - killedMs) / 1000).toFixed(1);
     const there = await idsThere(place);
@@ -90,6 +90,11 @@ async function runDemo(): Promise<number> {
     node.kill("SIGTERM");
     await exitOf(node);
     return oldest <= 2000 ? 0 : 1;
+  } catch (error) {
+    console.error(
+      `${String(error)}; the node's log ends:\n${(await readFile(join(root, "node.log"), "utf8")).slice(-4000)}`,
+    );
+    return 1;
   } finally {
     await killTree(node);
     await rm(root, { recursive: true, force: true });
@@ -128,9 +133,11 @@ async function own(path: string): Promise<void> {
   await chmod(path, 0o755);
 }
 
-function supervise({ root, password, ports }: Place, stdio: "inherit" | "ignore"): ChildProcess {
+/** The supervisor; what it says goes to the terminal or into `node.log`. */
+function supervise({ root, password, ports }: Place, output: "terminal" | "file"): ChildProcess {
+  const out = output === "terminal" ? "inherit" : openSync(join(root, "node.log"), "a");
   return spawn(process.execPath, [MAIN, "supervise"], {
-    stdio: ["ignore", stdio, stdio],
+    stdio: ["ignore", out, out],
     env: {
       PATH: `${join(root, "bin")}:${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`,
       HOME: process.env["HOME"] ?? "/root",
@@ -162,7 +169,7 @@ async function isReady(place: Place): Promise<void> {
     await client.end().catch(() => undefined);
     if (served) return;
     if (performance.now() > deadline)
-      throw new Error(`not ready after ${READY_LIMIT_MS} ms; the log of ./scripts/start says why`);
+      throw new Error(`not ready after ${READY_LIMIT_MS} ms; its log says why`);
     await sleep(200);
   }
 }
@@ -207,8 +214,8 @@ async function idsThere(place: Place): Promise<ReadonlySet<number>> {
   return new Set(rows.rows.map((row) => row.id));
 }
 
-const connectionTo = ({ password, ports }: Place): Client =>
-  new Client({
+function connectionTo({ password, ports }: Place): Client {
+  return new Client({
     host: "127.0.0.1",
     port: ports.proxy,
     user: "postgres",
@@ -216,6 +223,7 @@ const connectionTo = ({ password, ports }: Place): Client =>
     database: "postgres",
     connectionTimeoutMillis: 2000,
   });
+}
 
 /** SIGKILL for a process and all its descendants, as the loss of the machine would. */
 async function killTree(node: ChildProcess): Promise<void> {
