@@ -45,7 +45,7 @@ export function assemblePostgres(
     database: values.POSTGRES_DB ?? superuser,
     initdbArgs: readInitdbArgs(values.POSTGRES_INITDB_ARGS, problems),
     hostAuth: values.POSTGRES_HOST_AUTH_METHOD === "trust" ? "trust" : "scram-sha-256",
-    preload: values.POSTGRES_PRELOAD ?? [],
+    preload: [...new Set([...PRELOAD, ...(values.POSTGRES_PRELOAD ?? [])])],
     parameters: checked.parameters,
     tls: certFile === null || keyFile === null ? null : { certFile, keyFile },
     tlsRequired: values.TLS_REQUIRED ?? false,
@@ -80,6 +80,8 @@ function configEntries(env: Environment, { problems }: Findings): readonly (read
   return entries;
 }
 
+/** What the image loads; what is not installed is left out at the start. */
+const PRELOAD: readonly string[] = ["pg_stat_statements", "repmgr"];
 const RESERVED_ROLES: readonly string[] = ["repmgr", "operator", "public", "none"];
 const CONFIG_PREFIX = "POSTGRES_CONFIG_";
 const OWNED_INITDB_ARGS = [

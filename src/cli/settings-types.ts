@@ -79,6 +79,7 @@ export interface PostgresSettings {
   readonly database: string;
   readonly initdbArgs: readonly string[];
   readonly hostAuth: "scram-sha-256" | "trust";
+  /** Libraries to load, ours first. */
   readonly preload: readonly string[];
   /** POSTGRES_CONFIG_…, checked. */
   readonly parameters: Parameters;

@@ -84,11 +84,9 @@ async function makeNode(
   await prepareFolders(paths.marks, settings, owner);
   const passwords = await completePasswords(settings.postgres, paths.marks);
   const nodeSettings = await nodeSettingsOf(settings, programs.bin, context);
-  const store = await openStore(settings.store, {
-    clock,
-    log,
-    bytesPerSecond: settings.backup.networkBytesPerSecond,
-  });
+  const bytesPerSecond = settings.backup.networkBytesPerSecond;
+  const store = await openStore(settings.store, { clock, log, maxRetries: SUPERVISOR_RETRIES });
+  const bulkStore = await openStore(settings.store, { clock, log, bytesPerSecond });
   const state = new NodeState(
     {
       node: nodeSettings.nodeName,
@@ -121,6 +119,7 @@ async function makeNode(
     owner,
     passwords,
     store,
+    bulkStore,
     ...(await openKeyedCodec(settings.codec)),
     postgres: new LocalPostgres({
       plan,
@@ -161,6 +160,9 @@ async function nodeSettingsOf(
   context: CommandContext,
 ): Promise<NodeSettings> {
   const { node, cluster, postgres, wal, backup } = settings;
+  const preload = await loadableLibraries(bin, postgres.preload);
+  const missing = postgres.preload.filter((name) => !preload.includes(name));
+  if (missing.length > 0) context.log.warn("libraries are not installed and not loaded", { missing });
   return {
     nodeName: cluster.nodeName,
     version: await programVersion(),
@@ -171,7 +173,7 @@ async function nodeSettingsOf(
     stopTimeoutMs: node.stopTimeoutMs,
     superuser: postgres.superuser,
     database: postgres.database,
-    preload: await loadableLibraries(bin, postgres.preload),
+    preload,
     initdbArgs: postgres.initdbArgs,
     segmentBytes: wal.segmentBytes,
     initScripts: { folder: "/docker-entrypoint-initdb.d", env: scriptEnvironment(context.env) },
@@ -227,3 +229,5 @@ function scriptEnvironment(env: Environment): Record<string, string> {
 const SECRET_NAMES = /^(AWS_|WALG_|WALE_|RESTORE_|REPL_|SU_|OPERATOR_|ADMIN_)|(SECRET|TOKEN)/;
 const SOCKET_DIRECTORIES = ["/run/postgresql"];
 const HOOK = "holdfast-hook";
+/** The supervisor repeats what failed by itself, and says so meanwhile. */
+const SUPERVISOR_RETRIES = 2;

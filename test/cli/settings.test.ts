@@ -214,7 +214,7 @@ test("the official image's names", () => {
   assert.deepEqual(postgres.initdbArgs, ["--locale=C", "--lc-collate=C.UTF-8", "-k"]);
   assert.equal(postgres.hostAuth, "scram-sha-256");
   assert.deepEqual(postgres.parameters, { work_mem: "64MB", "cron.database_name": "app" });
-  assert.deepEqual(postgres.preload, ["pg_cron", "auto_explain"]);
+  assert.deepEqual(postgres.preload, ["pg_stat_statements", "repmgr", "pg_cron", "auto_explain"]);
   assert.match(
     read({ POSTGRES_HOST_AUTH_METHOD: "trust" }).notices.join("\n"),
     /everybody who reaches the port is let in/,
