@@ -2,7 +2,7 @@
 
 import { type Lsn, ZERO_LSN, formatLsn, lsnOf, minLsn } from "../wal/lsn.ts";
 import { type RecordEnd, type WalSource, findRecordEnd } from "../wal/record-end.ts";
-import type { WalkOptions } from "../wal/record.ts";
+import { RecordWalk, type WalkOptions } from "../wal/record.ts";
 import { type Segment, segmentAt, segmentEnd, segmentName, segmentStart } from "../wal/segment-name.ts";
 import {
   type TimelinePath,
@@ -24,6 +24,8 @@ export type PublishedSource = (segment: Segment, isPartial: boolean) => Promise<
 export interface AssembleTools extends BodySource {
   readonly published: PublishedSource;
   readonly signal: AbortSignal;
+  /** Runs every read of the store; an owner's repeats it until it is answered. By default a read is tried once. */
+  readonly again?: <T>(what: string, read: () => Promise<T>) => Promise<T>;
 }
 
 /** Yields the accepted bytes `[from, to)` of `path` in order and ends early where nothing more was accepted. Throws WalGapError,
@@ -120,13 +122,20 @@ export function clipSegment(
 }
 
 /** RE(End) of the winner's history, by a walk over its bytes. Throws as readAccepted, and RecordEndUnknownError. */
-export function recordEndOfLog(
+export async function recordEndOfLog(
   view: LogView,
   tools: AssembleTools,
   onRecord?: WalkOptions["onRecord"],
 ): Promise<RecordEnd> {
-  const tip = requireTip(view);
-  return recordEndAt(view, tip.path, tip.end, tools, onRecord);
+  const { path, begin, end } = requireTip(view);
+  try {
+    return await recordEndAt(view, path, end, tools, onRecord);
+  } catch (error) {
+    if (end !== begin || !(error instanceof PublishedMissingError)) throw error;
+    // A log that was founded and holds nothing yet, over no archive from before: its first record will begin where it begins.
+    const walk = new RecordWalk(end, walkOptions(view, onRecord));
+    return { at: end, isCut: false, walk };
+  }
 }
 
 /** RE(x) of a path's accepted bytes. */
@@ -138,9 +147,11 @@ export function recordEndAt(
   onRecord?: WalkOptions["onRecord"],
 ): Promise<RecordEnd> {
   const source: WalSource = (from, to) => mustReadAccepted(view, path, from, to, tools);
-  const options = onRecord === undefined ? view.identity : { ...view.identity, onRecord };
-  return findRecordEnd(source, x, ZERO_LSN, options);
+  return findRecordEnd(source, x, ZERO_LSN, walkOptions(view, onRecord));
 }
+
+const walkOptions = (view: LogView, onRecord: WalkOptions["onRecord"]): WalkOptions =>
+  onRecord === undefined ? view.identity : { ...view.identity, onRecord };
 
 export function requireTip(view: Pick<LogView, "tip">): LogTip {
   if (view.tip === null) throw new LogUseError("the log holds no WAL yet");
@@ -183,7 +194,7 @@ class Pieces {
     const { header } = slot;
     if (header.kind === "gap") throw new WalGapError(timeline, header.start, header.end);
     if (header.kind !== "data") return null;
-    const body = await loadBody(slot, this.#tools, this.#tools.signal);
+    const body = await this.#again(slot.key, () => loadBody(slot, this.#tools, this.#tools.signal));
     return cut(body, header.start, at, minLsn(limit, header.end));
   }
 
@@ -191,7 +202,7 @@ class Pieces {
     const { base } = this.#view;
     if (base === null || at < base.header.published || at >= base.header.end) return null;
     if (ownerAt(base.header.line, at) !== timeline) return null;
-    this.#baseBody ??= await loadBody(base, this.#tools, this.#tools.signal);
+    this.#baseBody ??= await this.#again(base.key, () => loadBody(base, this.#tools, this.#tools.signal));
     const left = leftAt(base.header.line, timeline) ?? base.header.end;
     return cut(this.#baseBody, base.header.published, at, minLsn(minLsn(limit, left), base.header.end));
   }
@@ -229,8 +240,9 @@ class Pieces {
   }
 
   async #fetch(segment: Segment, isPartial: boolean): Promise<Uint8Array | null> {
-    const bytes = await this.#tools.published(segment, isPartial);
     const { segmentBytes } = this.#view.identity;
+    const what = `wal_005/${segmentName(segment, segmentBytes)}`;
+    const bytes = await this.#again(what, () => this.#tools.published(segment, isPartial));
     if (bytes !== null && bytes.byteLength !== segmentBytes) {
       throw new LogUseError(
         `segment "${segmentName(segment, segmentBytes)}" in wal_005 has ${bytes.byteLength} of ${segmentBytes} bytes`,
@@ -238,6 +250,10 @@ class Pieces {
       );
     }
     return bytes;
+  }
+
+  #again<T>(what: string, read: () => Promise<T>): Promise<T> {
+    return this.#tools.again === undefined ? read() : this.#tools.again(what, read);
   }
 
   #isBelowPublished(timeline: number, at: Lsn): boolean {

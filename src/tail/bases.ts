@@ -38,6 +38,7 @@ export function draftBase(state: LogState, claim: Claim): HeaderDraft<BaseHeader
     timeline: tip.timeline,
     promotion: tip.promotion,
     line: tip.path,
+    begin: tip.begin,
     end: tip.end,
     published: segmentFloor(tip.end, identity.segmentBytes),
     lastTimeline: state.lastTimeline,

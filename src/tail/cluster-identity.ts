@@ -2,7 +2,7 @@
 
 import type { ObjectStore } from "../storage/object-store.ts";
 import { readWhole } from "../storage/object-store.ts";
-import { isSegmentSize } from "../wal/segment-name.ts";
+import { PAGE_BYTES } from "../wal/page.ts";
 import { ForeignLogError, LogDamagedError } from "./errors.ts";
 import { IDENTITY_KEY } from "./keys.ts";
 import type { ClusterIdentity } from "./run.ts";
@@ -60,8 +60,12 @@ export function parseIdentity(bytes: Uint8Array): ClusterIdentity {
   const { format, systemId, segmentSize } = value as Record<string, unknown>;
   if (format !== 1) throw bad("has a format that this version does not know");
   if (typeof systemId !== "string" || !/^\d{1,20}$/.test(systemId)) throw bad("has no valid systemId");
-  if (typeof segmentSize !== "number" || !isSegmentSize(segmentSize)) throw bad("has no valid segmentSize");
+  if (typeof segmentSize !== "number" || !isWholePages(segmentSize)) throw bad("has no valid segmentSize");
   return { systemId: BigInt(systemId), segmentBytes: segmentSize };
 }
+
+/** Whether the server has this size too is compared by `requireSameSystem`; here it must only be one that arithmetic can bear. */
+const isWholePages = (bytes: number): boolean =>
+  Number.isInteger(bytes) && bytes >= PAGE_BYTES && bytes <= 1 << 30 && (bytes & (bytes - 1)) === 0;
 
 const IDENTITY_BYTES_MOST = 64 * 1024;

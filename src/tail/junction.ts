@@ -53,7 +53,7 @@ export function bytesToCompare(
   { log: { tip, identity }, recordEnd }: LogFacts,
   local: Pick<LocalFacts, "path">,
 ): { readonly from: Lsn; readonly to: Lsn } | null {
-  if (tip === null || recordEnd === null || tip.end === 0n) return null;
+  if (tip === null || recordEnd === null || tip.end === tip.begin) return null; // founded, and nothing accepted yet
   const lowest = minLsn(recordEnd, (tip.end - 1n) as Lsn);
   const from = segmentFloor(lowest, identity.segmentBytes);
   const { timeline, begin } = lastStep(local.path);

@@ -11,6 +11,7 @@ import { watchBranches } from "./branch-watch.ts";
 import { Change } from "./change.ts";
 import { LogUseError } from "./errors.ts";
 import type { Genesis } from "./genesis.ts";
+import { insist } from "./insist.ts";
 import { LiveLog, openStart } from "./live-log.ts";
 import type { LiveSlot } from "./live-slot.ts";
 import { owedBySlot, owedByView } from "./owed.ts";
@@ -67,7 +68,13 @@ export class LogOwner {
         { ...codec, preferred: codec.compression.method },
         this.#until,
       );
-    this.#assemble = { store, cipher: codec.cipher, published, signal: this.#until };
+    this.#assemble = {
+      store,
+      cipher: codec.cipher,
+      published,
+      signal: this.#until,
+      again: (what, read) => insist(`read ${what}`, read, { ...options, signal: this.#until }),
+    };
     this.#live = new LiveLog({
       claim,
       tools: { ...options, signal: this.#until },
@@ -136,7 +143,7 @@ export class LogOwner {
     this.#writer = new LogWriter(
       { ...this.#writerOptions(), signal: this.#until },
       new SegmentBytes(start, segmentBytes, open),
-      await this.#walkAtEnd(beginning, open),
+      await this.#walkAtEnd(),
     );
     this.#reports = beginning.kind !== "bring"; // S2: nothing is durable before the history slot is accepted
     this.#publisher.owe(owedByView(this.view));
@@ -288,7 +295,14 @@ export class LogOwner {
     const { timeline, path, promotion, end, lastTimeline } = genesis;
     const state: LogState = {
       ...claim.view,
-      tip: { timeline, promotion, path, end, published: segmentFloor(end, identity.segmentBytes) },
+      tip: {
+        timeline,
+        promotion,
+        path,
+        begin: end,
+        end,
+        published: segmentFloor(end, identity.segmentBytes),
+      },
       lastTimeline,
       histories: new Map(
         genesis.histories.map(([n, hash]) => [n, { timeline: n, sha256: hash, body: null, header: null }]),
@@ -305,8 +319,8 @@ export class LogOwner {
     this.#options.log.info("founded the log", { timeline, end: formatLsn(end) });
   }
 
-  /** A walk that stands at End; of a founder or behind a fork it begins there. */
-  async #walkAtEnd(beginning: Beginning, open: Uint8Array): Promise<RecordWalk> {
+  /** A walk that stands at End; right behind a fork it begins there. */
+  async #walkAtEnd(): Promise<RecordWalk> {
     const options = {
       ...this.#queue.planned.identity,
       onRecord: (record: Parameters<typeof commitTimeOf>[0]) => {
@@ -317,11 +331,6 @@ export class LogOwner {
     const tip = requireTip(this.#queue.settled);
     const { begin } = tip.path.at(-1)!;
     if (tip.end === begin && begin > 0n) return new RecordWalk(begin, { ...options, isRecordEnd: true });
-    if (beginning.kind === "genesis") {
-      const walk = new RecordWalk(segmentFloor(tip.end, options.segmentBytes), options);
-      walk.push(open);
-      return walk;
-    }
     return (await recordEndOfLog(this.view, this.#assemble, options.onRecord)).walk;
   }
 

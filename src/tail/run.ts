@@ -39,6 +39,8 @@ export interface LogTip {
   readonly promotion: string;
   /** T*'s path; the protocol's "line". */
   readonly path: TimelinePath;
+  /** Where the log began (L8). */
+  readonly begin: Lsn;
   /** End: behind the last accepted byte; may lie inside a record. */
   readonly end: Lsn;
   /** Everything of T*'s path below it stands complete in wal_005. A lower bound. */
@@ -123,6 +125,7 @@ export function stateAtBase(
       timeline: header.timeline,
       promotion: header.promotion,
       path: header.line,
+      begin: header.begin,
       end: header.end,
       published: header.published,
     },
@@ -202,6 +205,7 @@ function acceptRange(
       timeline: header.timeline,
       promotion: NO_PROMOTION,
       path: rootPath(header.timeline),
+      begin: header.start,
       end: header.end,
       published: segmentFloor(header.start, identity.segmentBytes),
     },
@@ -257,7 +261,7 @@ function acceptHistory(
   // P2: the child's copy of the fork's segment is still owed, whatever the parent had published.
   const published = minLsn(tip!.published, segmentFloor(fork, identity.segmentBytes));
   return {
-    tip: { timeline, promotion, path, end: fork, published },
+    tip: { timeline, promotion, path, begin: tip!.begin, end: fork, published },
     lastTimeline: timeline,
     histories: new Map(histories).set(timeline, { timeline, sha256, body, header }),
   };

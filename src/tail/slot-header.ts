@@ -42,14 +42,16 @@ export function formatHeader(header: ObjectHeader): Record<string, unknown> {
       return { ...common, timeline, parent, fork: formatLsn(fork), promotion, cut };
     }
     case "base": {
-      const { timeline, promotion, line, end, published, lastTimeline, fences, histories } = header;
-      const lsns = { end: formatLsn(end), published: formatLsn(published) };
+      const { timeline, promotion, line, lastTimeline, fences, histories } = header;
+      const [begin, end, published] = [header.begin, header.end, header.published].map(formatLsn);
       return {
         ...common,
         timeline,
         promotion,
         line: encodePath(line),
-        ...lsns,
+        begin,
+        end,
+        published,
         lastTimeline,
         fences,
         histories,
@@ -146,6 +148,7 @@ function baseFields(raw: Record<string, unknown>, length: number) {
     timeline,
     promotion: field.hex("promotion", 32),
     line,
+    begin: field.lsn("begin"),
     end,
     published,
     lastTimeline: field.timeline("lastTimeline"),

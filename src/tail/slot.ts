@@ -82,6 +82,8 @@ export interface BaseHeader extends CommonHeader {
   readonly timeline: TimelineId;
   readonly promotion: string;
   readonly line: TimelinePath;
+  /** Where the log began (L8); below it only what an archive held before. */
+  readonly begin: Lsn;
   readonly end: Lsn;
   readonly published: Lsn;
   readonly lastTimeline: TimelineId;
