@@ -56,6 +56,20 @@ const NODE_COMMANDS: readonly Command[] = [
     programs: ["holdfast"],
     run: async (args, context) => (await import("./status-command.ts")).runStatus(args, context),
   },
+  {
+    name: "restore",
+    summary: "restore the running node in place, or undo that; answers at once with a job to watch",
+    usage:
+      "[--target-time TIME | --target-lsn LSN | --target-xid XID | --target-name NAME | --target-immediate] [--exclusive] [--target-timeline N] [--backup NAME] --confirm | --undo --confirm | --job",
+    examples: [
+      "holdfast restore --target-time '2026-11-24 12:00:00+00'            (shows the plan and the window)",
+      "holdfast restore --target-time '2026-11-24 12:00:00+00' --confirm",
+      "holdfast restore --job                                             (status 3 while it runs)",
+      "holdfast restore --undo --confirm",
+    ],
+    programs: ["holdfast"],
+    run: async (args, context) => (await import("./restore-command.ts")).runRestore(args, context),
+  },
 ];
 
 export const COMMANDS: readonly Command[] = [...NODE_COMMANDS, ...WALG_ROWS];

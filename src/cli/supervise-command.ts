@@ -16,6 +16,7 @@ import type { ServerPlan } from "../postgres/server-files.ts";
 import { Doors } from "../supervisor/doors.ts";
 import { makeFencingProbe } from "../supervisor/fencing.ts";
 import { Verbs } from "../supervisor/front.ts";
+import { Interrupts } from "../supervisor/interrupts.ts";
 import { LocalPostgres } from "../supervisor/local-postgres.ts";
 import type { EnvironmentRestore, NodeContext, NodeSettings } from "../supervisor/node-context.ts";
 import { NodeState } from "../supervisor/node-state.ts";
@@ -136,6 +137,7 @@ async function makeNode(
     doors: new Doors({ settings: nodeSettings, asRoot: owner !== null, state, clock, log, ended }),
     state,
     stop,
+    interrupts: new Interrupts(),
     clock,
     log,
     random: Math.random,

@@ -27,6 +27,8 @@ export interface StoreTools {
   readonly log: Log;
   /** null: no limit. */
   readonly bytesPerSecond?: number | null;
+  /** Tries after the first in place of the settings' number: who repeats by himself wants an answer soon. */
+  readonly maxRetries?: number;
 }
 
 /** Opens the store; an S3 store is not asked anything yet, so that a dead one is found by those who can wait. */
@@ -35,10 +37,10 @@ export async function openStore(settings: StoreSettings, tools: StoreTools): Pro
     // Only the embedded folder is made: a mount that is missing must not look like an empty archive.
     return await openFolderStore(settings.path, { create: settings.origin !== "mounted" });
   }
-  const { clock, log, bytesPerSecond = null } = tools;
+  const { clock, log, bytesPerSecond = null, maxRetries = settings.maxRetries } = tools;
   const { openS3Store } = await import("../storage/s3-store.ts");
   const pace = bytesPerSecond === null ? unlimited : limitTo(bytesPerSecond, clock);
-  return await openS3Store(s3Settings(settings), { clock, log, pace });
+  return await openS3Store({ ...s3Settings(settings), maxRetries }, { clock, log, pace });
 }
 
 function s3Settings(settings: S3StoreSettings): S3Settings {

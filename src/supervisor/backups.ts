@@ -15,7 +15,7 @@ export interface BackupWal {
 
 /** Takes one backup; resolves when its sentinel is durable. */
 export async function backUp(node: NodeContext, wal: BackupWal, signal: AbortSignal): Promise<void> {
-  const { settings, paths, store, codec, cipherKey, postgres, clock, log } = node;
+  const { settings, paths, bulkStore: store, codec, cipherKey, postgres, clock, log } = node;
   let toldMs = clock.monotonicMs();
   const begunMs = toldMs;
   const { name } = await pushBackup(
@@ -41,7 +41,7 @@ export async function backUp(node: NodeContext, wal: BackupWal, signal: AbortSig
 
 /** Backups by the clock while the term lasts. Only the owner of the log runs them, so there is exactly one runner. */
 export function startBackupSchedule(node: NodeContext, wal: BackupWal, signal: AbortSignal): Schedule {
-  const { settings, store, clock, log, state } = node;
+  const { settings, bulkStore: store, clock, log, state } = node;
   const schedule = startSchedule({
     name: "base backup",
     expression: settings.backup.schedule,

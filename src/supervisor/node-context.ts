@@ -15,6 +15,7 @@ import type { RestoreRequest } from "../recovery/target.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import type { Fencing } from "../tail/take-over.ts";
 import type { Doors } from "./doors.ts";
+import type { Interrupts } from "./interrupts.ts";
 import type { LocalPostgres } from "./local-postgres.ts";
 import type { NodeState } from "./node-state.ts";
 import type { StopSignals } from "./stop-signals.ts";
@@ -70,6 +71,8 @@ export interface NodeContext {
   readonly owner: OsUser | null;
   readonly passwords: Passwords;
   readonly store: ObjectStore;
+  /** The same place with more patience and the network's limit: for backups. */
+  readonly bulkStore: ObjectStore;
   readonly codec: Codec;
   /** What the codec's cipher was made of, for worker threads: never log it. */
   readonly cipherKey: CipherKey;
@@ -77,6 +80,7 @@ export interface NodeContext {
   readonly doors: Doors;
   readonly state: NodeState;
   readonly stop: StopSignals;
+  readonly interrupts: Interrupts;
   readonly clock: Clock;
   readonly log: Log;
   readonly random: () => number;

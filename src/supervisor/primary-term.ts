@@ -51,6 +51,7 @@ export async function leadTerm(node: NodeContext, verbs: Verbs): Promise<TermEnd
     control,
     startedMs,
     onAccepted: async () => undefined,
+    restarts: false,
   });
 }
 
@@ -60,6 +61,7 @@ export async function leadRestored(
   verbs: Verbs,
   plan: ReplayPlan,
   origin: string,
+  onAccepted: () => Promise<void> = async () => undefined,
 ): Promise<TermEnd> {
   const { paths, state, clock } = node;
   const { server, logTerm, promotion } = await replayAndPromote(node, verbs, plan);
@@ -73,14 +75,18 @@ export async function leadRestored(
     control,
     startedMs: clock.monotonicMs(),
     // Only now is the volume a primary's: one that dies before starts over (G6).
-    onAccepted: () =>
-      markComplete(paths, {
+    onAccepted: async () => {
+      await onAccepted();
+      await markComplete(paths, {
         systemId: control.systemId,
         role: "primary",
         promotionId: promotion,
         origin,
         writtenMs: clock.now(),
-      }),
+      });
+    },
+    // A target stays in pg_settings until the server starts again.
+    restarts: Object.keys(plan.recovery).length > 0,
   });
 }
 
@@ -91,6 +97,8 @@ interface Term {
   readonly startedMs: number;
   /** After the log accepted this timeline, before the doors open. */
   readonly onAccepted: () => Promise<void>;
+  /** Stop in order once it is accepted, and begin an ordinary term. */
+  readonly restarts: boolean;
 }
 
 async function serveAndClose(node: NodeContext, verbs: Verbs, term: Term): Promise<TermEnd> {
@@ -109,11 +117,12 @@ async function serveAndClose(node: NodeContext, verbs: Verbs, term: Term): Promi
 async function serve(
   node: NodeContext,
   verbs: Verbs,
-  { server, logTerm, control, startedMs, onAccepted }: Term,
+  { server, logTerm, control, startedMs, onAccepted, restarts }: Term,
 ): Promise<TermEnd> {
   const { state, stop, postgres, log, clock, settings, doors } = node;
   const over = new AbortController();
-  const inTerm = AbortSignal.any([over.signal, stop.stopping, logTerm.lost, logTerm.over]);
+  const asked = node.interrupts.signal;
+  const inTerm = AbortSignal.any([over.signal, stop.stopping, logTerm.lost, logTerm.over, asked]);
   const ended = server.exited.then((exit) => {
     over.abort(new ServerEndedError(exit));
     return exit;
@@ -129,6 +138,8 @@ async function serve(
     await logTerm.attach(verbs, inTerm);
     await logTerm.accepted(inTerm);
     await onAccepted();
+    if (restarts) over.abort(new Error("the restore is accepted; the server starts anew without its target"));
+    inTerm.throwIfAborted();
     await ensureContents(node);
     await firstBackup(node, logTerm, inTerm);
     await openDoors(node, logTerm);
@@ -147,13 +158,9 @@ async function serve(
     await server.quit(FENCE_LIMIT_MS);
     return { kind: "again", pause: true };
   }
-  if (!stop.stopping.aborted) {
-    state.enter("starting", messageOf(inTerm.reason));
-    return { kind: "again", pause: false };
-  }
-  state.enter("stopping", messageOf(stop.stopping.reason));
+  state.enter(stop.stopping.aborted ? "stopping" : "starting", messageOf(inTerm.reason));
   await stopInOrder(node, server, logTerm, clock.monotonicMs() + settings.stopTimeoutMs);
-  return { kind: "stopped" };
+  return stop.stopping.aborted ? { kind: "stopped" } : { kind: "again", pause: false };
 }
 
 /** W8: fast stop, the last WAL settled meanwhile and after it, a base; all within the time that the platform gives. */

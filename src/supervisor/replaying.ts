@@ -13,6 +13,7 @@ import { AppError, invariant } from "../base/errors.ts";
 import { NO_ROLE } from "../postgres/config-files.ts";
 import { readControlFile } from "../postgres/data-directory.ts";
 import { currentTimeline, isInRecovery, promote, walPositions } from "../postgres/queries.ts";
+import type { Parameters } from "../postgres/parameters.ts";
 import type { Server } from "../postgres/server.ts";
 import { withSql } from "../postgres/sql.ts";
 import type { LogView } from "../tail/read.ts";
@@ -26,12 +27,20 @@ import type { NodeContext } from "./node-context.ts";
 
 export interface ReplayPlan {
   readonly source: ArchiveSource;
-  /** Of T*. */
+  /** Of the timeline that is replayed. */
   readonly path: TimelinePath;
   /** No record of the log begins below: walks need go back no further. */
   readonly floor: Lsn;
   /** The directory may hold WAL that the log lacks: it is brought along (S2). */
   readonly hasOwnWal: boolean;
+  /** `drain`: everything the path has. `target`: Postgres's own recovery target ends it. `either`: whichever comes first. */
+  readonly ending: "drain" | "target" | "either";
+  /** The new timeline leaves the winner's history before its end: its history slot says so. */
+  readonly isCut: boolean;
+  /** The source is another cluster's archive: nothing is fenced there, and our own log begins with the new timeline. */
+  readonly fromElsewhere: boolean;
+  /** recovery_target_… */
+  readonly recovery: Parameters;
 }
 
 export interface Promoted {
@@ -60,7 +69,7 @@ export async function replayAndPromote(node: NodeContext, verbs: Verbs, plan: Re
   });
   try {
     await writeSignalFiles(node);
-    const recovery = { recovery_target_timeline: String(lastStep(plan.path).timeline) };
+    const recovery = { recovery_target_timeline: String(lastStep(plan.path).timeline), ...plan.recovery };
     const server = await postgres.start({
       role: { ...NO_ROLE, recovery },
       recovers: true,
@@ -103,21 +112,9 @@ async function replayBehindFence(
   command: RestoreCommand,
   server: Server,
 ): Promise<Claim> {
-  const { settings, store, codec, stop, clock, log, random, state } = node;
+  const { settings, store, codec, stop, clock, log, random } = node;
   const signal = stop.stopping;
-  let view = await readSourceLog(plan.source, signal);
-  let lookedMs = clock.monotonicMs();
-  for (;;) {
-    await replayTo(node, plan, view, server);
-    const waitMs = STILL_MS - (clock.monotonicMs() - lookedMs);
-    if (waitMs > 0) await clock.sleep(waitMs, signal);
-    const now = await readSourceLog(plan.source, signal, view);
-    lookedMs = clock.monotonicMs();
-    if (now?.firstFree === view?.firstFree) break;
-    view = now;
-    state.enter("restoring", "the log still grows: a primary lives, or a late write landed");
-    log.warn("the log still grows: not fencing yet");
-  }
+  const view = await replayUntilStill(node, plan, server);
   const claim = await takeOver(store, {
     identity: { systemId: plan.source.systemId!, segmentBytes: plan.source.segmentBytes },
     purpose: "restore",
@@ -128,14 +125,38 @@ async function replayBehindFence(
     log,
     signal,
     random,
-    known: view,
+    known: plan.fromElsewhere ? null : view,
   });
-  await replayTo(node, plan, claim.view, server);
-  await command.freeze(claim.view);
+  if (!plan.fromElsewhere) await replayTo(node, plan, claim.view, server);
+  await command.freeze(plan.fromElsewhere ? view : claim.view);
   return claim;
 }
 
-/** Waits until Postgres replayed to RE(End) of this view; no deadline. */
+/** Replays to the end that is there, until no more comes (G6). Another cluster's log may grow as it likes. */
+async function replayUntilStill(
+  node: NodeContext,
+  plan: ReplayPlan,
+  server: Server,
+): Promise<LogView | null> {
+  const { stop, clock, log, state } = node;
+  const signal = stop.stopping;
+  let view = await readSourceLog(plan.source, signal);
+  let lookedMs = clock.monotonicMs();
+  for (;;) {
+    await replayTo(node, plan, view, server);
+    if (plan.fromElsewhere) return view;
+    const waitMs = STILL_MS - (clock.monotonicMs() - lookedMs);
+    if (waitMs > 0) await clock.sleep(waitMs, signal);
+    const now = await readSourceLog(plan.source, signal, view);
+    lookedMs = clock.monotonicMs();
+    if (now?.firstFree === view?.firstFree) return now;
+    view = now;
+    state.enter("restoring", "the log still grows: a primary lives, or a late write landed");
+    log.warn("the log still grows: not fencing yet");
+  }
+}
+
+/** Waits until Postgres replayed to where the plan ends, as of this view; no deadline. */
 async function replayTo(
   node: NodeContext,
   plan: ReplayPlan,
@@ -144,8 +165,9 @@ async function replayTo(
 ): Promise<void> {
   const { stop, clock, state, postgres, log } = node;
   const end = view?.tip?.end ?? null;
+  const isTip = view?.tip?.timeline === lastStep(plan.path).timeline;
   const reader = new PathReader(plan.source, view, plan.path);
-  const target = end === null ? null : (await reader.recordEnd(end, plan.floor, stop.stopping)).at;
+  const target = end === null || !isTip ? null : (await reader.recordEnd(end, plan.floor, stop.stopping)).at;
   await withSql(await postgres.address("holdfast restore"), async (sql) => {
     let seen: Lsn | null = null;
     let since = clock.monotonicMs();
@@ -153,33 +175,57 @@ async function replayTo(
       stop.stopping.throwIfAborted();
       if (!server.running)
         throw new ReplayError("Postgres ended while it replayed", "read its last lines above");
-      const { replayed } = await walPositions(sql);
+      const { replayed, replayPaused } = await walPositions(sql);
       const nowMs = clock.monotonicMs();
       if (replayed !== seen) {
         seen = replayed;
         since = nowMs;
       }
-      if (target !== null && replayed === target) return;
-      // An archive without a log, or own WAL behind its end: the replay is over when it stays where it is.
-      const mayStay = target === null || (plan.hasOwnWal && replayed !== null && replayed >= target);
-      if (mayStay && nowMs - since > SETTLED_MS) return;
-      if (target !== null && replayed !== null && replayed > target && !plan.hasOwnWal)
-        throw new ReplayError(
-          `Postgres replayed to ${formatLsn(replayed)}, past the log's last record at ${formatLsn(target)}`,
-          "start again: the seed is made anew",
-        );
+      const verdict = judgeReplay(plan, { replayed, target, isPaused: replayPaused, restMs: nowMs - since });
+      if (verdict === "done") return;
+      if (verdict !== "wait") throw new ReplayError(verdict.fault, "start again: the directory is made anew");
       if (nowMs - toldMs > TELL_EVERY_MS && replayed !== null) {
         toldMs = nowMs;
         const of = target === null ? "" : ` of ${formatLsn(target)}`;
         state.enter("restoring", `replayed to ${formatLsn(replayed)}${of}`);
         log.info("replaying", {
           replayed: formatLsn(replayed),
-          target: target === null ? null : formatLsn(target),
+          end: target === null ? null : formatLsn(target),
         });
       }
       await clock.sleep(POLL_MS, stop.stopping);
     }
   });
+}
+
+/** Where a replay stands. */
+export interface ReplaySample {
+  readonly replayed: Lsn | null;
+  /** The last record of what is there; null where only the replay itself tells. */
+  readonly target: Lsn | null;
+  /** Postgres reached its recovery target and paused. */
+  readonly isPaused: boolean;
+  /** Milliseconds since the position last moved. */
+  readonly restMs: number;
+}
+
+/** Is the replay over? A target that was not reached is an error, never a promotion (G6). Pure. */
+export function judgeReplay(
+  plan: Pick<ReplayPlan, "ending" | "hasOwnWal">,
+  { replayed, target, isPaused, restMs }: ReplaySample,
+): "done" | "wait" | { readonly fault: string } {
+  if (isPaused) return plan.ending === "drain" ? { fault: "somebody paused the replay" } : "done";
+  if (replayed === null) return "wait";
+  const rests = restMs > SETTLED_MS;
+  // An archive without a log, or own WAL behind its end: the replay is over when it stays where it is.
+  const drained = target === null || (plan.hasOwnWal && replayed >= target) ? rests : replayed === target;
+  if (!drained && target !== null && replayed > target && !plan.hasOwnWal)
+    return {
+      fault: `Postgres replayed to ${formatLsn(replayed)}, past the log's last record at ${formatLsn(target)}`,
+    };
+  if (!drained) return "wait";
+  if (plan.ending !== "target") return "done";
+  return rests ? { fault: `the target was not reached; the replay ended at ${formatLsn(replayed)}` } : "wait";
 }
 
 /** Promotes and checks where the new timeline forks: Postgres guards none of this (G2). */
@@ -205,13 +251,13 @@ async function promoteBehindFence(
   const path = await pathFromFiles(folder, timeline);
   const fork = lastStep(path).begin;
   const { tip, lastTimeline } = claim.view;
-  if (timeline <= lastTimeline) {
+  if (timeline <= lastTimeline && !plan.fromElsewhere) {
     throw new ReplayError(
       `Postgres chose timeline ${timeline}, and the log has accepted ${lastTimeline}`,
       "start again: the seed is made anew",
     ); // G4
   }
-  if (tip !== null && !plan.hasOwnWal) {
+  if (tip !== null && !plan.hasOwnWal && !plan.isCut) {
     const reader = new PathReader(plan.source, claim.view, plan.path);
     const wanted = (await reader.recordEnd(tip.end, plan.floor, node.stop.stopping)).at;
     if (fork !== wanted) {
@@ -225,13 +271,13 @@ async function promoteBehindFence(
   invariant(server.running, "the promoted server runs");
   const parentPath = path.slice(0, -1);
   return LogTerm.bringing(node, claim, await readControlFile(paths.dataDirectory), path, {
-    backfill: tip !== null && fork > tip.end ? { from: tip.end, to: fork } : null,
+    backfill: tip !== null && !plan.isCut && fork > tip.end ? { from: tip.end, to: fork } : null,
     change: {
       timeline,
       parent: lastStep(parentPath).timeline,
       fork,
       promotion,
-      cut: false,
+      cut: plan.isCut,
       body: await readFile(join(folder, historyName(timeline))),
     },
     isGenesis: tip === null,

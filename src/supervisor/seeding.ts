@@ -1,43 +1,77 @@
 // An empty volume becomes the cluster that the archive holds: plan, backup, replay, a new timeline (design section 5).
 
 import { pathTo, readSourceLog } from "../archive/archive-source.ts";
-import { messageOf } from "../base/errors.ts";
+import { messageOf, unreachable } from "../base/errors.ts";
 import { describeProgress } from "../base/progress.ts";
 import { BackupFormatError, BackupMissingError } from "../backup/format-error.ts";
 import { fetchBackup } from "../backup/fetch.ts";
 import { CodecError } from "../codec/codec-error.ts";
 import { markUnfinished, readControlFile } from "../postgres/data-directory.ts";
+import type { Parameters } from "../postgres/parameters.ts";
 import { planRestore, type RestorePlan } from "../recovery/plan.ts";
 import { readArchive, readPlanFacts } from "../recovery/read-archive.ts";
-import { LATEST } from "../recovery/target.ts";
+import { formatTime, type RestoreRequest, type RestoreTarget } from "../recovery/target.ts";
 import { describeWindow } from "../recovery/window.ts";
-import { StoreError } from "../storage/object-store.ts";
+import { type ObjectStore, StoreError } from "../storage/object-store.ts";
 import { readIdentity } from "../tail/cluster-identity.ts";
+import { formatLsn } from "../wal/lsn.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
 import type { ReplayPlan } from "./replaying.ts";
 
-/** Fetches the newest backup that is sound; PGDATA is marked unfinished from before the first byte. Resolves to what must be replayed. */
-export async function seedFromArchive(node: NodeContext): Promise<ReplayPlan> {
-  const { settings, paths, store, stop, clock, log, state } = node;
-  const signal = stop.stopping;
-  const identity = await readIdentity(store, signal);
+/** What is to be restored from where. */
+export interface SeedOrder {
+  readonly request: RestoreRequest;
+  /** Another cluster's archive, read only; null: our own. */
+  readonly from: ObjectStore | null;
+  readonly work: "seed" | "restore";
+}
+
+/** The archive and the plan for an order; nothing is touched. Throws TargetUnreachableError with the window. */
+export async function planSeed(
+  node: NodeContext,
+  { request, from }: SeedOrder,
+  damaged: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<{
+  readonly plan: RestorePlan;
+  readonly window: readonly string[];
+  readonly segmentBytes: number;
+}> {
+  const { settings, store, clock } = node;
+  const archiveStore = from ?? store;
+  const identity = await readIdentity(archiveStore, signal);
   const segmentBytes = identity?.segmentBytes ?? settings.segmentBytes;
+  const source = sourceOf(node, identity?.systemId ?? null, segmentBytes, archiveStore);
+  const archive = await readArchive(source, request.timeline, signal, damaged);
+  const nowUs = BigInt(clock.now()) * 1000n;
+  const facts = await readPlanFacts(archive, request, nowUs, signal);
+  return { plan: planRestore(request, facts), window: describeWindow(archive.window), segmentBytes };
+}
+
+/**
+ * Fetches the newest backup that is sound; PGDATA is marked unfinished from before the first byte. `beforeTouching` runs once the plan
+ * stands. Resolves to what must be replayed.
+ */
+export async function seedFromArchive(
+  node: NodeContext,
+  order: SeedOrder,
+  beforeTouching: () => Promise<void> = async () => undefined,
+): Promise<ReplayPlan> {
+  const { paths, store, bulkStore, stop, clock, log, state } = node;
   const damaged = new Set<string>();
   for (;;) {
-    const source = sourceOf(node, identity?.systemId ?? null, segmentBytes);
-    const archive = await readArchive(source, "latest", signal, damaged);
-    for (const sentence of describeWindow(archive.window)) log.info(sentence);
-    const nowUs = BigInt(clock.now()) * 1000n;
-    const plan = planRestore(LATEST, await readPlanFacts(archive, LATEST, nowUs, signal));
+    const { plan, window } = await planSeed(node, order, damaged, stop.stopping);
+    for (const sentence of window) log.info(sentence);
     log.info("restoring", {
       because: plan.because,
       bytes: plan.bytes,
       estimatedSeconds: plan.estimatedSeconds,
     });
+    if (damaged.size === 0) await beforeTouching();
     state.enter("restoring", `fetching backup ${plan.backup.name}`);
-    await markUnfinished(paths, { work: "seed", beganMs: clock.now(), detail: plan.backup.name });
+    await markUnfinished(paths, { work: order.work, beganMs: clock.now(), detail: plan.backup.name });
     try {
-      await fetchInto(node, plan);
+      await fetchInto(node, plan, order.from ?? bulkStore);
     } catch (error) {
       if (!isDamage(error)) throw error;
       log.error("a backup is damaged; the next older one is taken", {
@@ -49,13 +83,42 @@ export async function seedFromArchive(node: NodeContext): Promise<ReplayPlan> {
     }
     const control = await readControlFile(paths.dataDirectory);
     return {
-      source: sourceOf(node, control.systemId, control.segmentBytes),
+      source: sourceOf(node, control.systemId, control.segmentBytes, order.from ?? store),
       path: plan.path,
       floor: plan.from,
       hasOwnWal: false,
+      ending: plan.ending,
+      isCut: plan.isCut,
+      fromElsewhere: order.from !== null,
+      recovery: recoveryParameters(plan.request.target),
     };
   }
 }
+
+/** The target in Postgres's own words; it pauses there, so that the fence can be put before the promotion. */
+export function recoveryParameters(target: RestoreTarget): Parameters {
+  switch (target.kind) {
+    case "latest":
+      return {};
+    case "immediate":
+      return { recovery_target: "immediate", recovery_target_action: "pause" };
+    case "time":
+      return { recovery_target_time: formatTime(target.us), ...inclusive(target.inclusive) };
+    case "lsn":
+      return { recovery_target_lsn: formatLsn(target.lsn), ...inclusive(target.inclusive) };
+    case "xid":
+      return { recovery_target_xid: String(target.xid), ...inclusive(target.inclusive) };
+    case "name":
+      return { recovery_target_name: target.name, recovery_target_action: "pause" };
+    default:
+      return unreachable(target);
+  }
+}
+
+const inclusive = (yes: boolean): Parameters => ({
+  recovery_target_inclusive: yes ? "on" : "off",
+  recovery_target_action: "pause",
+});
 
 /** What a directory that was filled by hand, or that holds a stopped primary, must replay. */
 export async function planReplay(node: NodeContext): Promise<ReplayPlan> {
@@ -64,11 +127,20 @@ export async function planReplay(node: NodeContext): Promise<ReplayPlan> {
   const source = sourceOf(node, control.systemId, control.segmentBytes);
   const view = await readSourceLog(source, stop.stopping);
   const path = await pathTo("latest", view, source, stop.stopping);
-  return { source, path, floor: control.redo, hasOwnWal: true };
+  return {
+    source,
+    path,
+    floor: control.redo,
+    hasOwnWal: true,
+    ending: "drain",
+    isCut: false,
+    fromElsewhere: false,
+    recovery: {},
+  };
 }
 
-async function fetchInto(node: NodeContext, plan: RestorePlan): Promise<void> {
-  const { settings, paths, store, cipherKey, programs, owner, stop, clock, log, state } = node;
+async function fetchInto(node: NodeContext, plan: RestorePlan, store: ObjectStore): Promise<void> {
+  const { settings, paths, cipherKey, programs, owner, stop, clock, log, state } = node;
   let toldMs = -Infinity;
   await fetchBackup(
     {

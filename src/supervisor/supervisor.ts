@@ -3,14 +3,25 @@
 import { mkdir } from "node:fs/promises";
 import { AppError, EXIT, messageOf, unreachable } from "../base/errors.ts";
 import { pauseBefore } from "../base/retry.ts";
-import { clearUnfinished } from "../postgres/data-directory.ts";
-import { type AskedRestore, type BootDecision, type BootFacts, decideBoot } from "./boot-decision.ts";
-import { gatherStore, gatherVolume } from "./boot-facts.ts";
+import { clearUnfinished, readControlFile } from "../postgres/data-directory.ts";
+import { StoreError } from "../storage/object-store.ts";
+import {
+  type AskedRestore,
+  type BootDecision,
+  type BootFacts,
+  decideBoot,
+  type StoreFacts,
+  type VolumeFacts,
+} from "./boot-decision.ts";
+import { factsOfError, gatherStore, gatherVolume } from "./boot-facts.ts";
 import { foundCluster } from "./founding.ts";
 import { openFront, type Verbs } from "./front.ts";
+import { LATEST } from "../recovery/target.ts";
 import { measureVolume } from "./measuring.ts";
 import type { NodeContext } from "./node-context.ts";
+import { answerCalls } from "./orders.ts";
 import { leadRestored, leadTerm, type TermEnd } from "./primary-term.ts";
+import { isUndoneDirectory, leadAsked, readAskedRestore } from "./restoring.ts";
 import { planReplay, seedFromArchive } from "./seeding.ts";
 import type { Child } from "./process-tree.ts";
 import type { StopSignals } from "./stop-signals.ts";
@@ -31,6 +42,7 @@ export async function runSupervisor(node: NodeContext, verbs: Verbs): Promise<nu
   try {
     const proxy = await doors.start();
     void watchProxy(proxy, stop);
+    answerCalls(node, verbs);
     void measureVolume(node, stop.stopping);
     return await loop(node, verbs);
   } catch (error) {
@@ -65,26 +77,50 @@ async function loop(node: NodeContext, verbs: Verbs): Promise<number> {
       continue;
     }
     waits += 1;
-    await clock.sleep(pauseBefore(waits, WAIT_BACKOFF), stop.stopping).catch(() => undefined);
+    const until = AbortSignal.any([stop.stopping, node.interrupts.signal]);
+    await clock.sleep(pauseBefore(waits, WAIT_BACKOFF), until).catch(() => undefined);
   }
   state.enter("stopping", "a stop was asked for");
   return EXIT.ok;
 }
 
 async function gatherFacts(node: NodeContext): Promise<BootFacts> {
-  const { settings, paths, programs, store, stop } = node;
-  const volume = await gatherVolume(paths, programs.major);
+  const { settings, store, stop } = node;
+  const found = await gatherStore(store, stop.stopping);
+  const { restore, facts } = await askedRestore(node, found);
   return {
     releaseCommand: settings.releaseCommand,
-    volume,
-    store: await gatherStore(store, stop.stopping),
+    volume: await lookAtVolume(node),
+    store: facts,
     members: { primary: null, allSeen: true, mayFound: true },
-    restore: await askedRestore(node),
+    restore,
   };
 }
 
-async function askedRestore(_node: NodeContext): Promise<AskedRestore | null> {
-  return null;
+/** An undo that had moved the old directory back and was cut short goes on: that directory must not be cleared. */
+async function lookAtVolume(node: NodeContext): Promise<VolumeFacts> {
+  const { paths, programs } = node;
+  const volume = await gatherVolume(paths, programs.major);
+  if (volume.kind !== "unfinished" || !(await isUndoneDirectory(node))) return volume;
+  const { systemId } = await readControlFile(paths.dataDirectory);
+  return { kind: "by-hand", systemId: systemId.toString(), hasBackupLabel: false, recoverySignal: true };
+}
+
+/** The store may be needed to tell; when it does not answer, that is what it is taken for. */
+async function askedRestore(
+  node: NodeContext,
+  store: StoreFacts,
+): Promise<{ readonly restore: AskedRestore | null; readonly facts: StoreFacts }> {
+  try {
+    return {
+      restore: await readAskedRestore(node, store.kind === "cluster", node.stop.stopping),
+      facts: store,
+    };
+  } catch (error) {
+    node.stop.stopping.throwIfAborted();
+    if (!(error instanceof StoreError)) throw error;
+    return { restore: null, facts: factsOfError(error) };
+  }
 }
 
 async function perform(
@@ -111,7 +147,7 @@ async function perform(
     case "restore-latest":
       return await patiently(node, async () => {
         state.enter("restoring", decision.because);
-        const plan = await seedFromArchive(node);
+        const plan = await seedFromArchive(node, { request: LATEST, from: null, work: "seed" });
         return await afterTerm(await leadRestored(node, verbs, plan, "seed"), node, starts);
       });
     case "replay":
@@ -121,6 +157,9 @@ async function perform(
         return await afterTerm(await leadRestored(node, verbs, plan, "replay"), node, starts);
       });
     case "restore-asked":
+      return await patiently(node, async () =>
+        afterTerm(await leadAsked(node, verbs, decision.request), node, starts),
+      );
     case "join":
     case "follow":
       state.enter("waiting", `${decision.because}; this version cannot do that`);

@@ -1,0 +1,118 @@
+// A restore that was asked for, by the environment or by a command; and its undo. Old data is kept aside until the next one.
+
+import { access, rm } from "node:fs/promises";
+import { renameDurably } from "../base/durable-file.ts";
+import { AppError } from "../base/errors.ts";
+import { markUnfinished, readControlFile, readUnfinished } from "../postgres/data-directory.ts";
+import { describeTarget, LATEST, parseRequest } from "../recovery/target.ts";
+import { readSourceLog } from "../archive/archive-source.ts";
+import { localPath } from "../archive/local-wal.ts";
+import type { AskedRestore } from "./boot-decision.ts";
+import type { Verbs } from "./front.ts";
+import { type NodeContext, sourceOf } from "./node-context.ts";
+import { leadRestored, type TermEnd } from "./primary-term.ts";
+import type { ReplayPlan } from "./replaying.ts";
+import {
+  forgetAside,
+  markPerformed,
+  moveAside,
+  readAside,
+  readOrder,
+  removeOrder,
+  wasPerformed,
+} from "./restore-book.ts";
+import { seedFromArchive } from "./seeding.ts";
+
+/** What is asked for now; a command's order comes before the environment's. Throws StoreError when the store must tell and does not. */
+export async function readAskedRestore(
+  node: NodeContext,
+  hasOwnCluster: boolean,
+  signal: AbortSignal,
+): Promise<AskedRestore | null> {
+  const { settings, paths, store } = node;
+  const order = await readOrder(paths);
+  if (order !== null) {
+    const target =
+      order.kind === "undo" ? "the data kept aside" : describeTarget(parseRequest(order.fields).target);
+    return { id: order.id, from: "command", otherPrefix: false, target };
+  }
+  const { restore } = settings;
+  if (restore === null) return null;
+  const otherPrefix = restore.from !== null;
+  // A new cluster is made once; with its own archive it is an ordinary cluster.
+  if (otherPrefix && hasOwnCluster) return null;
+  if (!otherPrefix && (await wasPerformed(store, restore.id, signal))) return null;
+  return { id: restore.id, from: "environment", otherPrefix, target: describeTarget(restore.request.target) };
+}
+
+/** Performs it and leads on the new timeline. Until the log accepted that timeline, the next boot begins anew. */
+export async function leadAsked(node: NodeContext, verbs: Verbs, asked: AskedRestore): Promise<TermEnd> {
+  const { settings, paths, store, clock, stop, state } = node;
+  const order = asked.from === "command" ? await readOrder(paths) : null;
+  if (order?.kind === "undo") return await leadUndone(node, verbs, order.id);
+  const environment = order === null ? settings.restore : null;
+  const request = order === null ? (environment?.request ?? LATEST) : parseRequest(order.fields);
+  state.enter("restoring", `planning the restore to ${asked.target}`);
+  const plan = await seedFromArchive(
+    node,
+    { request, from: environment?.from ?? null, work: "restore" },
+    () => moveAside(paths, asked.id, clock.now()),
+  );
+  return await leadRestored(node, verbs, plan, "restore", async () => {
+    if (order === null && !plan.fromElsewhere) await markPerformed(store, asked.id, stop.stopping);
+    await removeOrder(paths);
+  });
+}
+
+/** The data kept aside comes back and goes on, on a timeline of its own that leaves its old one at its end. */
+async function leadUndone(node: NodeContext, verbs: Verbs, id: string): Promise<TermEnd> {
+  const { paths, stop, clock, log } = node;
+  const aside = await readAside(paths);
+  if (aside === null) {
+    await removeOrder(paths);
+    throw new AppError("nothing is kept aside, so there is nothing to undo", {
+      code: "NOTHING_ASIDE",
+      hint: "restore to a time in its place: the archive holds both histories",
+    });
+  }
+  if (await isThere(aside.path)) {
+    // From here on the directory of the restore is given up; the archive still holds what it wrote.
+    await markUnfinished(paths, { work: "restore", beganMs: clock.now(), detail: `undo ${id}` });
+    await rm(paths.dataDirectory, { recursive: true, force: true });
+    await renameDurably(aside.path, paths.dataDirectory);
+    log.info("the data kept aside is back in its place", { movedMs: aside.movedMs });
+  }
+  const control = await readControlFile(paths.dataDirectory);
+  const source = sourceOf(node, control.systemId, control.segmentBytes);
+  const view = await readSourceLog(source, stop.stopping);
+  const path = await localPath(paths.dataDirectory);
+  const plan: ReplayPlan = {
+    source,
+    path,
+    floor: control.redo,
+    hasOwnWal: true,
+    ending: "drain",
+    isCut: view?.tip !== null,
+    fromElsewhere: false,
+    recovery: {},
+  };
+  return await leadRestored(node, verbs, plan, "undo", async () => {
+    await forgetAside(paths);
+    await removeOrder(paths);
+  });
+}
+
+/** True when an undo had moved the old directory back and was cut short before the log accepted its new timeline. */
+export async function isUndoneDirectory({ paths }: Pick<NodeContext, "paths">): Promise<boolean> {
+  const mark = await readUnfinished(paths);
+  if (mark === null || !mark.detail.startsWith("undo ")) return false;
+  const aside = await readAside(paths);
+  return aside !== null && !(await isThere(aside.path)) && (await isThere(paths.dataDirectory));
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
+}
