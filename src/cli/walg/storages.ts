@@ -9,7 +9,7 @@ import { readStoreSettings } from "../settings.ts";
 import { openStore, settingsWorld } from "../wiring.ts";
 import { Settings } from "./command.ts";
 import { readConfigFile } from "./config-file.ts";
-import { FailoverStore, type NamedStore } from "./failover-store.ts";
+import { FailoverStore, type NamedStore } from "../../storage/failover-store.ts";
 import { parseDuration, UsageError } from "./flags.ts";
 
 export interface StorageTools {
