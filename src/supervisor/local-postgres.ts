@@ -15,6 +15,7 @@ import {
   writeRole,
   writeServerFiles,
 } from "../postgres/server-files.ts";
+import { reachableSuperuser } from "../postgres/superuser.ts";
 import { endServerProcesses } from "./orphans.ts";
 import { spawnProgram } from "./process-tree.ts";
 
@@ -47,6 +48,7 @@ export class LocalPostgres {
   #plan: ServerPlan | null = null;
   #server: Server | null = null;
   #starts = 0;
+  #local: { readonly start: number; readonly user: string } | null = null;
 
   constructor(options: LocalPostgresOptions) {
     this.#options = options;
@@ -65,7 +67,8 @@ export class LocalPostgres {
   async address(applicationName: string, database = "postgres"): Promise<ServerAddress> {
     const { socketDirectories, port } = await this.#planned();
     const [host = "/run/postgresql"] = socketDirectories;
-    return { host, port, user: this.#options.superuser, database, applicationName };
+    const address = { host, port, user: this.#options.superuser, applicationName };
+    return { ...address, user: await this.#superuser(address), database };
   }
 
   /** Starts with closed doors. What an earlier postmaster left behind is ended first. */
@@ -107,6 +110,17 @@ export class LocalPostgres {
   async setRole(role: RoleConfig): Promise<void> {
     await writeRole(await this.#planned(), role);
     this.server?.reload();
+  }
+
+  /** A restored cluster may not have POSTGRES_USER yet; looked at once a start, as soon as connections are taken. */
+  async #superuser(address: ServerAddress): Promise<string> {
+    if (this.server === null) return address.user;
+    if (this.#local?.start !== this.#starts) {
+      const user = await reachableSuperuser(address).catch(() => null);
+      if (user === null) return address.user;
+      this.#local = { start: this.#starts, user };
+    }
+    return this.#local.user;
   }
 
   /** `psql` without a port looks for 5432, as in the official image: the socket of that name is ours. */
