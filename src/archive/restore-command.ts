@@ -59,6 +59,8 @@ export interface RestoreCommandStatus {
   readonly segmentsServed: number;
   readonly fromSpool: number;
   readonly lastServed: string | null;
+  /** The complete segment that was served last, and how often in a row. */
+  readonly repeats: { readonly name: string; readonly times: number } | null;
   /** The last name that was answered with 1, and why. */
   readonly lastAbsent: { readonly name: string; readonly because: string } | null;
   /** The last doubt, and what it was about; cleared by the next good answer. */
@@ -86,6 +88,7 @@ export class RestoreCommand {
   #isFrozen = false;
   #absentWhileFrozen = new Set<string>();
   #status = { segmentsServed: 0, fromSpool: 0, lastServed: null as string | null };
+  #repeats: RestoreCommandStatus["repeats"] = null;
   #lastAbsent: RestoreCommandStatus["lastAbsent"] = null;
   #doubt: RestoreCommandStatus["doubt"] = null;
 
@@ -108,6 +111,7 @@ export class RestoreCommand {
     return {
       ...this.#status,
       situation: this.#situation,
+      repeats: this.#repeats,
       lastAbsent: this.#lastAbsent,
       doubt: this.#doubt,
       alarms: [...this.#alarms],
@@ -309,6 +313,8 @@ export class RestoreCommand {
   #served(name: string, complete: Segment | null): HookAnswer {
     this.#status.segmentsServed += 1;
     this.#status.lastServed = name;
+    const times = this.#repeats?.name === name ? this.#repeats.times + 1 : 1;
+    this.#repeats = complete === null ? null : { name, times };
     if (complete !== null) void this.#lookAhead(complete);
     return served(`served "${name}"`);
   }
