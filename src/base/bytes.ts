@@ -1,6 +1,6 @@
-// Bounded readers and writers over Uint8Array, and small helpers for byte streams.
+// A bounded reader over Uint8Array, and small helpers for byte streams.
 
-/** Thrown when a reader is asked for bytes behind its end, or a writer for more than it holds. */
+/** Thrown when a reader is asked for bytes behind its end, or a stream is longer than allowed. */
 export class BoundsError extends Error {
   override readonly name = "BoundsError";
 }
@@ -85,85 +85,6 @@ export class ByteReader {
     this.#at += count;
     return start;
   }
-}
-
-/** Writes fixed-width fields into exactly `size` bytes. */
-export class ByteWriter {
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  #at = 0;
-
-  constructor(size: number) {
-    this.#bytes = new Uint8Array(size);
-    this.#view = new DataView(this.#bytes.buffer);
-  }
-
-  get offset(): number {
-    return this.#at;
-  }
-
-  bytes(bytes: Uint8Array): void {
-    this.#bytes.set(bytes, this.#advance(bytes.byteLength));
-  }
-
-  uint8(value: number): void {
-    this.#view.setUint8(this.#advance(1), value);
-  }
-
-  uint16be(value: number): void {
-    this.#view.setUint16(this.#advance(2), value);
-  }
-
-  uint16le(value: number): void {
-    this.#view.setUint16(this.#advance(2), value, true);
-  }
-
-  uint32be(value: number): void {
-    this.#view.setUint32(this.#advance(4), value);
-  }
-
-  uint32le(value: number): void {
-    this.#view.setUint32(this.#advance(4), value, true);
-  }
-
-  uint64be(value: bigint): void {
-    this.#view.setBigUint64(this.#advance(8), value);
-  }
-
-  uint64le(value: bigint): void {
-    this.#view.setBigUint64(this.#advance(8), value, true);
-  }
-
-  int64be(value: bigint): void {
-    this.#view.setBigInt64(this.#advance(8), value);
-  }
-
-  /** UTF-8 without a length or an end. */
-  text(text: string): void {
-    this.bytes(Buffer.from(text, "utf8"));
-  }
-
-  /** The bytes; throws BoundsError unless all of them were written. */
-  finish(): Uint8Array {
-    if (this.#at !== this.#bytes.byteLength) {
-      throw new BoundsError(`${this.#at} of ${this.#bytes.byteLength} bytes were written`);
-    }
-    return this.#bytes;
-  }
-
-  #advance(count: number): number {
-    if (this.#at + count > this.#bytes.byteLength) {
-      throw new BoundsError(`no room for ${count} bytes at offset ${this.#at} of ${this.#bytes.byteLength}`);
-    }
-    const start = this.#at;
-    this.#at += count;
-    return start;
-  }
-}
-
-/** Same length and same content. Not for secrets: its time depends on the content. */
-export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.byteLength === b.byteLength && Buffer.compare(a, b) === 0;
 }
 
 /** Compares two keys by their UTF-8 bytes, as stores order them. JavaScript's `<` compares UTF-16 units and differs beyond U+FFFF. */

@@ -19,7 +19,7 @@ export interface S3Tools {
 }
 
 /** Handed to the SDK's `send` with each command. */
-export interface SendOptions {
+interface SendOptions {
   readonly abortSignal: AbortSignal;
 }
 

@@ -37,14 +37,14 @@ export interface S3Settings {
   readonly idleTimeoutMs: number;
 }
 
-export interface S3Credentials {
+interface S3Credentials {
   readonly accessKeyId: Secret;
   readonly secretAccessKey: Secret;
   readonly sessionToken: Secret | null;
 }
 
 /** `customer`: the key's 32 bytes as text (SSE-C). */
-export type S3Encryption =
+type S3Encryption =
   | { readonly kind: "AES256" }
   | { readonly kind: "aws:kms"; readonly keyId: string }
   | { readonly kind: "customer"; readonly key: Secret };
