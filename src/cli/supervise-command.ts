@@ -84,6 +84,9 @@ async function makeNode(
   const paths = volumePaths(settings.node.volume, settings.node.dataDirectory);
   await prepareFolders(paths.marks, settings, owner);
   const passwords = await completePasswords(settings.postgres, paths.marks);
+  if (passwords.generatedPath !== null) {
+    log.info("no password was set, so the superuser has a generated one", { file: passwords.generatedPath });
+  }
   const nodeSettings = await nodeSettingsOf(settings, programs.bin, context);
   const bytesPerSecond = settings.backup.networkBytesPerSecond;
   const store = await openStore(settings.store, { clock, log, maxRetries: SUPERVISOR_RETRIES });
