@@ -31,7 +31,7 @@ export interface S3StoreSettings {
   readonly lock: { readonly seconds: number; readonly mode: "GOVERNANCE" | "COMPLIANCE" } | null;
 }
 
-export type S3Credentials =
+type S3Credentials =
   | {
       readonly kind: "keys";
       readonly accessKeyId: string;
@@ -46,12 +46,12 @@ export type S3Credentials =
       readonly configFile: string | null;
     };
 
-export type S3Encryption =
+type S3Encryption =
   | { readonly kind: "AES256" }
   | { readonly kind: "aws:kms"; readonly keyId: string | null }
   | { readonly kind: "customer"; readonly key: Secret };
 
-export interface FolderStoreSettings {
+interface FolderStoreSettings {
   readonly kind: "folder";
   readonly path: string;
   /** `volume`: nothing was set and nothing was mounted; such a store is lost together with the volume, and status must say so. */
@@ -63,13 +63,13 @@ export interface CodecSettings {
   readonly encryption: EncryptionSettings;
 }
 
-export type EncryptionSettings =
+type EncryptionSettings =
   | { readonly kind: "none" }
   | { readonly kind: "libsodium"; readonly key: KeySource; readonly transform: "none" | "hex" | "base64" }
   | { readonly kind: "openpgp"; readonly key: KeySource; readonly passphrase: Secret | null };
 
 /** The key itself, or the file that holds it: read when it is needed, so that a rotated file counts. */
-export type KeySource =
+type KeySource =
   | { readonly kind: "value"; readonly value: Secret }
   | { readonly kind: "file"; readonly path: string };
 

@@ -6,7 +6,7 @@ import { type Lsn, lsnOf } from "../wal/lsn.ts";
 import { isSegmentSize, type TimelineId } from "../wal/segment-name.ts";
 
 /** `pg_controldata`'s "Database cluster state". */
-export type ClusterState =
+type ClusterState =
   | "starting up"
   | "shut down"
   | "shut down in recovery"

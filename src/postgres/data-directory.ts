@@ -22,7 +22,7 @@ export function volumePaths(volume: string, dataDirectory: string = join(volume,
 }
 
 /** Work that fills or rewrites PGDATA; until it is finished the directory must not be started. */
-export type UnfinishedWork = "initdb" | "seed" | "clone" | "restore" | "rewind";
+type UnfinishedWork = "initdb" | "seed" | "clone" | "restore" | "rewind";
 
 export interface UnfinishedMark {
   readonly work: UnfinishedWork;
@@ -100,7 +100,7 @@ export async function readControlFile(dataDirectory: string): Promise<ControlFil
 }
 
 /** PG_VERSION's number; null when there is none. */
-export async function readMajor(dataDirectory: string): Promise<number | null> {
+async function readMajor(dataDirectory: string): Promise<number | null> {
   const text = await readFile(join(dataDirectory, "PG_VERSION"), "utf8").catch(absent);
   const major = Number.parseInt(text ?? "", 10);
   return Number.isInteger(major) ? major : null;

@@ -4,8 +4,6 @@ import { type Lsn, lsnOf } from "../wal/lsn.ts";
 import { checksumModule, PRIME, SEEDS } from "./page-checksum-wasm.ts";
 
 export const PAGE_BYTES = 8192;
-/** Pages of one file of a relation: 1 GiB. */
-export const PAGES_PER_FILE = 131_072;
 
 /** pd_lsn of the page at `at`: two 32-bit halves, the high one first. */
 export function pageLsn(bytes: Uint8Array, at: number = 0): Lsn {

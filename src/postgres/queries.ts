@@ -204,10 +204,6 @@ export async function reloadConfiguration(sql: Sql, options?: QueryOptions): Pro
   await sql.query("select pg_reload_conf()", [], options);
 }
 
-export async function resumeReplay(sql: Sql, options?: QueryOptions): Promise<void> {
-  await sql.query("select pg_wal_replay_resume()", [], options);
-}
-
 export async function showSetting(sql: Sql, name: string, options?: QueryOptions): Promise<string> {
   return must(await one(sql, `select current_setting(${quoteLiteral(name)}) as value`, options), "value");
 }

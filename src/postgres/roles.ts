@@ -8,7 +8,7 @@ import { quoteIdentifier, quoteLiteral, type QueryOptions, type Sql } from "./sq
 /** The role nodes replicate by, and the owner of repmgr's database. */
 export const REPLICATION_ROLE = "repmgr";
 /** The role that runs things without being a superuser. */
-export const OPERATOR_ROLE = "operator";
+const OPERATOR_ROLE = "operator";
 
 /** What may be true of a role, as ALTER ROLE takes it. */
 export interface RoleWish {

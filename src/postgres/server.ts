@@ -206,7 +206,7 @@ export class ServerEndedError extends AppError {
 }
 
 /** Reads postmaster.pid; null unless the file is of process `pid` (a left-over of an earlier life says nothing). */
-export async function postmasterStatus(dataDirectory: string, pid: number): Promise<PostmasterStatus | null> {
+async function postmasterStatus(dataDirectory: string, pid: number): Promise<PostmasterStatus | null> {
   let text: string;
   try {
     text = await readFile(join(dataDirectory, "postmaster.pid"), "utf8");

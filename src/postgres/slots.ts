@@ -6,7 +6,7 @@ import { ServerError, SQLSTATE } from "./server-error.ts";
 import type { QueryOptions, Sql } from "./sql.ts";
 
 /** `null`: the slot never held WAL. 15 and 17 accept a start on a `lost` slot while the WAL happens to be there: look here first. */
-export type WalStatus = "reserved" | "extended" | "unreserved" | "lost" | null;
+type WalStatus = "reserved" | "extended" | "unreserved" | "lost" | null;
 
 export interface Slot {
   readonly name: string;
