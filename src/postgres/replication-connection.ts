@@ -347,7 +347,11 @@ export class ReplicationConnection implements AsyncDisposable {
   #freshQueue(): ByteQueue<ParsedMessage> {
     return new ByteQueue(this.#options.bufferBytes, {
       pause: () => this.#socket.pause(),
-      resume: () => this.#socket.resume(),
+      resume: () => {
+        // What was not read cannot have been heard: the silence counts from here.
+        this.#heardMs = this.#options.clock.monotonicMs();
+        this.#socket.resume();
+      },
     });
   }
 

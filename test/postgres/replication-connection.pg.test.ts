@@ -196,7 +196,11 @@ test("endCopy ends the stream in order, and the connection can be used again", a
 
 test("a slow consumer pauses the server, not the connection: three times the server's patience, then every byte", async () => {
   await using pg = await scratchPostgres({ conf: ["wal_sender_timeout = 2s", "wal_keep_size = 1GB"] });
-  await using connection = await connect(pg, { statusIntervalMs: 500, bufferBytes: 1 << 20 });
+  await using connection = await connect(pg, {
+    statusIntervalMs: 500,
+    silenceMs: 2_000,
+    bufferBytes: 1 << 20,
+  });
   const { flushed } = await connection.identifySystem();
   const keeper = new Keeper(flushed);
   const stream = connection.start({ slot: null, timeline: 1, start: flushed }, AbortSignal.timeout(60_000));
