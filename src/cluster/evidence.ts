@@ -23,6 +23,12 @@ export interface LogLife {
   readonly sameSinceMs: number;
 }
 
+/** Is this member in sight, and does it say that it leads? */
+export function leads(views: readonly MemberView[], name: string | null): boolean {
+  const view = views.find((candidate) => candidate.name === name);
+  return view?.sight.kind === "alive" && view.report?.standing === "primary";
+}
+
 export interface EvidenceFacts {
   readonly nowMs: number;
   /** This standby, as a candidate. */

@@ -27,6 +27,14 @@ test("never two primaries, nothing acknowledged is lost, always a primary again"
   assert.deepEqual(failures, []);
 });
 
+test("pauses of up to 5 s change nothing", () => {
+  for (let seed = 1; seed <= 100; seed += 1) {
+    const outcome = runSeed(seed, RULES, { faults: ["blink"] });
+    const lines = outcome.trace.filter((line) => /promotes|doors shut|VIOLATION/.test(line));
+    assert.deepEqual(lines, [], `seed ${seed}`);
+  }
+});
+
 for (const [name, { focus, ...bug }] of Object.entries(PLANTED_BUGS)) {
   test(`caught: ${name}`, () => {
     for (let seed = 1; seed <= BUG_SEEDS; seed += 1) {

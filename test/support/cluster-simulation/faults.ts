@@ -18,7 +18,7 @@ export function scheduleFaults(world: World, untilMs: number, only: readonly Fau
   }
 }
 
-export type Fault = (typeof NODE_FAULTS)[number] | (typeof STORE_FAULTS)[number];
+export type Fault = (typeof NODE_FAULTS)[number] | (typeof STORE_FAULTS)[number] | "blink";
 
 const NODE_FAULTS = [
   "kill-primary",
@@ -47,6 +47,9 @@ function begin(world: World, kind: Fault): void {
       return killFor(world, primary, forMs);
     case "kill":
       return killFor(world, any, forMs);
+    case "blink":
+      primary.pause();
+      return world.queue.after(world.between(100, 5_000), () => primary.resume());
     case "pause-primary":
       primary.pause();
       return end(() => primary.resume());

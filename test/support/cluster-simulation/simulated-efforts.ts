@@ -3,13 +3,14 @@
 import type { Effect } from "../../../src/cluster/mind-types.ts";
 import type { GateEvent } from "../../../src/cluster/gate-machine.ts";
 import { type Roster, declareRoster } from "../../../src/cluster/roster.ts";
+import { unreachable } from "../../../src/base/errors.ts";
 import { contains } from "./history.ts";
 import type { SimulatedNode } from "./simulated-node.ts";
 
 type GateEffect = Extract<Effect, { kind: "gate" }>;
 
 /** Performs one effect; the mind hears of its end. */
-export function performEffort(node: SimulatedNode, effect: Effect): void {
+export function performEffort(node: SimulatedNode, effect: Exclude<Effect, { kind: "ask" | "doors" }>): void {
   const { world } = node;
   const { store } = world;
   switch (effect.kind) {
@@ -70,6 +71,7 @@ export function performEffort(node: SimulatedNode, effect: Effect): void {
       world.say(`${node.name} ${effect.sentence}: ${effect.because}`);
       return;
     default:
+      unreachable(effect);
   }
 }
 

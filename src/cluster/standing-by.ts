@@ -1,0 +1,66 @@
+// The part of the mind that waits for its hour: evidence, patience with better candidates, hand-over, an operator's pause.
+
+import type { Candidate } from "./candidates.ts";
+import type { Evidence, MemberView } from "./evidence.ts";
+import type { LogGlimpses } from "./log-glimpses.ts";
+import type { MindOptions, Rules } from "./mind-types.ts";
+import type { Roster } from "./roster.ts";
+
+export class StandingBy {
+  readonly #options: MindOptions;
+  readonly #rules: Rules;
+  readonly #startedMs: number;
+  /** The primary stopped, and asked this node to take over. */
+  isHandedOver = false;
+  /** An operator switched automatic failover off. */
+  isPaused = false;
+  /** After a gate that brought nothing. */
+  notBeforeMs = 0;
+  #passedOverSinceMs: number | null = null;
+
+  constructor(options: MindOptions, rules: Rules, startedMs: number) {
+    this.#options = options;
+    this.#rules = rules;
+    this.#startedMs = startedMs;
+  }
+
+  /** A primary is in sight: patience begins anew. */
+  rest(): void {
+    this.#passedOverSinceMs = null;
+  }
+
+  /** Null: too soon after the last gate. */
+  decide(
+    self: Candidate,
+    primary: string | null,
+    views: readonly MemberView[],
+    roster: Roster | null,
+    log: LogGlimpses,
+    nowMs: number,
+  ): Evidence | null {
+    if (nowMs < this.notBeforeMs && !this.isHandedOver) return null;
+    const isIn = (name: string): boolean => roster === null || roster.members.includes(name);
+    const inSync = roster?.inSync ?? null;
+    const evidence = this.#rules.decideEvidence(
+      {
+        nowMs,
+        self,
+        inRoster: isIn(self.name),
+        inSync: inSync === null ? null : inSync.includes(self.name),
+        isPaused: this.isPaused,
+        canFence: this.#options.canFence,
+        primary,
+        members: views.filter(({ name }) => isIn(name)),
+        logLife: log.life,
+        storeEnd: log.storeEnd,
+        passedOverSinceMs: this.#passedOverSinceMs,
+        startedMs: this.#startedMs,
+        isHandedOver: this.isHandedOver,
+      },
+      this.#options.timers,
+    );
+    const waitsForBetter = evidence.kind === "wait" && evidence.waitsForBetter;
+    this.#passedOverSinceMs = waitsForBetter ? (this.#passedOverSinceMs ?? nowMs) : null;
+    return evidence;
+  }
+}
