@@ -32,7 +32,7 @@ export function objectHeaders(
     ...(encryption === null || encryption.kind === "customer"
       ? {}
       : { ServerSideEncryption: encryption.kind }),
-    ...(encryption?.kind === "aws:kms" ? { SSEKMSKeyId: encryption.keyId } : {}),
+    ...(encryption?.kind === "aws:kms" && encryption.keyId !== "" ? { SSEKMSKeyId: encryption.keyId } : {}),
     ...(retention === null
       ? {}
       : {

@@ -46,6 +46,7 @@ interface S3Credentials {
 /** `customer`: the key's 32 bytes as text (SSE-C). */
 type S3Encryption =
   | { readonly kind: "AES256" }
+  /** Without a key id (empty) the bucket's own key. */
   | { readonly kind: "aws:kms"; readonly keyId: string }
   | { readonly kind: "customer"; readonly key: Secret };
 

@@ -1,7 +1,10 @@
 // An HTTP server that answers as a test says: for what a real S3 server does only on a bad day.
 
+import { readFileSync } from "node:fs";
 import { type IncomingMessage, type ServerResponse, createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { Secret } from "../../src/base/secret.ts";
 import { S3_DEFAULTS, type S3Settings } from "../../src/storage/s3-settings.ts";
@@ -33,13 +36,17 @@ export type ScriptedAnswer =
 
 export const SCRIPTED_SECRET = "an-utterly-secret-key";
 
+/** With it the server speaks https, as `localhost`. */
+export const TLS = join(import.meta.dirname, "../fixtures/tls");
+
 /** Answers every request by `answer`; `requests` holds what came. Closed with the test. */
 export async function scriptedS3(
   t: TestContext,
   answer: (request: ScriptedRequest) => ScriptedAnswer,
+  { tls = false }: { readonly tls?: boolean } = {},
 ): Promise<{ settings: S3Settings; requests: ScriptedRequest[] }> {
   const requests: ScriptedRequest[] = [];
-  const server = createServer((incoming, outgoing) => {
+  const listener = (incoming: IncomingMessage, outgoing: ServerResponse): void => {
     readRequest(incoming)
       .then((read) => {
         const request = { ...read, number: requests.length + 1 };
@@ -47,14 +54,18 @@ export async function scriptedS3(
         return reply(answer(request), incoming, outgoing);
       })
       .catch(() => outgoing.destroy()); // the client gave up before its request was whole
-  });
+  };
+  const file = (name: string): Buffer => readFileSync(join(TLS, name));
+  const server = tls
+    ? createTlsServer({ key: file("server.key"), cert: file("server.pem") }, listener)
+    : createServer(listener);
   await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
   t.after(() => {
     server.closeAllConnections();
     server.close();
   });
   const { port } = server.address() as AddressInfo;
-  return { settings: settingsFor(`http://127.0.0.1:${port}`), requests };
+  return { settings: settingsFor(tls ? `https://localhost:${port}` : `http://127.0.0.1:${port}`), requests };
 }
 
 /** Settings with short time-outs for an endpoint of a test. */
