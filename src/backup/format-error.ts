@@ -6,6 +6,8 @@ import { AppError } from "../base/errors.ts";
 export class BackupFormatError extends AppError {
   /** Key or name of the object that is at fault. */
   readonly object: string;
+  /** What is wrong with it. */
+  readonly fault: string;
 
   constructor(object: string, problem: string, options: { hint?: string; cause?: unknown } = {}) {
     super(`"${object}": ${problem}`, {
@@ -15,6 +17,7 @@ export class BackupFormatError extends AppError {
       ...(options.cause === undefined ? {} : { cause: options.cause }),
     });
     this.object = object;
+    this.fault = problem;
   }
 }
 

@@ -12,6 +12,12 @@ interface Row {
 
 const ROWS: readonly Row[] = [
   {
+    name: "verify",
+    summary: "check that what is stored can be restored; exit status 1 when it cannot",
+    usage: "[--content] [--repair] [--json] [BACKUP…]",
+    examples: ["holdfast verify", "holdfast verify --content --json"],
+  },
+  {
     name: "backup-list",
     summary: "list the backups of the store",
     usage: "[--detail] [--json] [--pretty]",

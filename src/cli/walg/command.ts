@@ -8,7 +8,7 @@ import type { ObjectStore } from "../../storage/object-store.ts";
 import type { Lsn } from "../../wal/lsn.ts";
 import type { TimelineId } from "../../wal/segment-name.ts";
 import type { CommandContext } from "../commands.ts";
-import type { NamedStore } from "./failover-store.ts";
+import type { NamedStore } from "../../storage/failover-store.ts";
 import { type Flag, parseBool, UsageError } from "./flags.ts";
 
 export interface WalgCommand {
@@ -21,6 +21,8 @@ export interface WalgCommand {
   readonly flags: readonly Flag[];
   /** Not in help; `wal-prefetch` is one. */
   readonly hidden?: boolean;
+  /** Offered under this name alone. */
+  readonly only?: "holdfast";
   /** Throws UsageError for arguments (flags taken out) that the command does not take. */
   readonly check: (args: readonly string[], flags: FlagValues, clock: Clock) => void;
   readonly run: (call: Call) => Promise<number>;

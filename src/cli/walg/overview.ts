@@ -31,10 +31,12 @@ export async function answerWord(args: readonly string[], context: CommandContex
         completionScript(
           context.program,
           shell,
-          WALG_COMMANDS.filter((command) => command.hidden !== true).map(({ path, flags }) => ({
-            path,
-            flags: flags.map(({ name }) => name),
-          })),
+          WALG_COMMANDS.filter((command) => command.hidden !== true && command.only === undefined).map(
+            ({ path, flags }) => ({
+              path,
+              flags: flags.map(({ name }) => name),
+            }),
+          ),
         ),
       );
       return 0;
@@ -45,7 +47,9 @@ export async function answerWord(args: readonly string[], context: CommandContex
 }
 
 function overview(program: string): string {
-  const tops = WALG_COMMANDS.filter((command) => !command.path.includes(" ") && command.hidden !== true);
+  const tops = WALG_COMMANDS.filter(
+    (command) => !command.path.includes(" ") && command.hidden !== true && command.only === undefined,
+  );
   const shown = [
     ...tops.map(({ path, summary }) => [path, summary] as const),
     ["completion", "Prints a completion script for bash or zsh"] as const,

@@ -37,7 +37,7 @@ export async function runWalg(
   tools: SessionTools = {},
 ): Promise<number> {
   const isHelp = args[0] === "help" && args.length > 1;
-  const found = findWalgCommand(isHelp ? [...args.slice(1), "--help"] : args);
+  const found = findWalgCommand(isHelp ? [...args.slice(1), "--help"] : args, context.program);
   const write = tools.writeError ?? ((text: string): void => void process.stderr.write(text));
   if (found === null) return answerOther(args, context, write);
   const { command, rest } = found;
@@ -87,6 +87,7 @@ const contextParts = (
 /** The command that the words among `args` name, and the arguments without those words. */
 export function findWalgCommand(
   args: readonly string[],
+  program: CommandContext["program"],
 ): { readonly command: WalgCommand; readonly rest: readonly string[] } | null {
   const rest: string[] = [];
   let command: WalgCommand | null = null;
@@ -99,7 +100,9 @@ export function findWalgCommand(
       continue;
     }
     const path: string = command === null ? arg : `${command.path} ${arg}`;
-    const below: WalgCommand | undefined = WALG_COMMANDS.find((other) => other.path === path);
+    const below: WalgCommand | undefined = WALG_COMMANDS.find(
+      (other) => other.path === path && (other.only === undefined || other.only === program),
+    );
     if (below === undefined) break;
     command = below;
   }

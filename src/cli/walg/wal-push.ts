@@ -14,13 +14,13 @@ export const WAL_PUSH: WalgCommand = {
   examples: ["archive_command = 'wal-g wal-push %p'"],
   flags: [TARGET_STORAGE],
   check: argumentCount(1, 1),
-  run: push,
+  run: (call) => pushPath(call, resolve(call.args[0]!)),
 };
 
-async function push(call: Call): Promise<number> {
-  const { args, settings } = call;
+/** Pushes the file at `path` (absolute): through the log's owner where there is a log. Resolves to the exit status. */
+export async function pushPath(call: Call, path: string): Promise<number> {
+  const { settings } = call;
   const { pushWalFile, withPatience } = await import("./wal-push-file.ts");
-  const path = resolve(args[0]!);
   const store = await call.openStore();
   const isOwned = await withPatience("look for a tail log", (signal) => hasTailLog(store, signal), call);
   if (isOwned) return throughSupervisor(call, path);

@@ -1,0 +1,199 @@
+// `holdfast verify --content` finds every kind of damage and names the object; a whole archive has no fault.
+
+import assert from "node:assert/strict";
+import { copyFile, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { systemClock } from "../../src/base/clock.ts";
+import { silentLog } from "../../src/base/log.ts";
+import { runWalg } from "../../src/cli/walg/program.ts";
+import { type Bucket, openBuckets } from "../support/walg-buckets.ts";
+
+const RUNS = Number(process.env["HOLDFAST_CORRUPTIONS"] ?? 20);
+const SEED = Number(process.env["HOLDFAST_SEED"] ?? Date.now() % 1_000_000);
+console.log(`seed ${SEED} (HOLDFAST_SEED), ${RUNS} corruptions (HOLDFAST_CORRUPTIONS)`);
+
+interface Verdict {
+  readonly exit: number;
+  readonly verdict: string;
+  readonly findings: readonly {
+    readonly object: string;
+    readonly severity: string;
+    readonly fault: string;
+  }[];
+}
+
+async function verify(bucket: Bucket, place: string): Promise<Verdict> {
+  const out: string[] = [];
+  const context = {
+    program: "holdfast",
+    env: bucket.envAt(place),
+    clock: systemClock,
+    log: silentLog,
+    print: (text: string) => void out.push(text),
+    isTerminal: false,
+    signal: new AbortController().signal,
+  } as const;
+  const exit = await runWalg(["verify", "--content", "--json"], context);
+  const result = JSON.parse(out.join("")) as Omit<Verdict, "exit">;
+  return { ...result, exit };
+}
+
+const buckets = await openBuckets();
+
+for (const bucket of buckets) {
+  describe(bucket.name, () => {
+    before(() => bucket.prepare());
+    after(() => bucket.remove());
+    const fault = bucket.name.startsWith("pg17-broken-");
+    test(fault ? "its fault is found" : "is whole", async () => {
+      const { exit, verdict, findings } = await verify(bucket, bucket.store);
+      // Without its sentinel a delta is no backup; what is left is whole.
+      const isFaulty = fault && bucket.name !== "pg17-broken-missing-sentinel";
+      assert.equal(verdict, isFaulty ? "faults" : "ok", JSON.stringify(findings));
+      assert.equal(exit, isFaulty ? 1 : 0);
+      if (!isFaulty) return;
+      const { notes } = JSON.parse(await readFile(join(bucket.folder, "expected.json"), "utf8")) as {
+        notes: string[];
+      };
+      const key = /(?:basebackups_005|wal_005)\/\S+/.exec(notes.join(" "))![0];
+      assert.ok(names(findings, key), `${key} is not named: ${JSON.stringify(findings)}`);
+    });
+  });
+}
+
+/** True when a finding is about the object, or about the segment that it holds. */
+const names = (findings: Verdict["findings"], key: string): boolean =>
+  findings.some(
+    ({ object, severity }) =>
+      severity === "error" && (object.startsWith(key) || object === key.replace(/\.\w+$/, "")),
+  );
+
+/** The segment in which the oldest backup of a bucket starts. */
+const firstSegments = new Map<string, string>();
+
+type Damage = "flip" | "cut" | "empty" | "remove" | "swap";
+
+describe("seeded corruption", () => {
+  // Codecs with a checksum of their own: WAL-G's other objects have nothing that a changed bit would break.
+  const chosen = buckets.filter(({ name }) =>
+    /^(pg17-lz4|pg18-full|pg17-timelines|pg17-high-lsn|pg17-libsodium-hex|pg17-openpgp)$/.test(name),
+  );
+  before(() => Promise.all(chosen.map((bucket) => bucket.prepare())));
+  after(() => Promise.all(chosen.map((bucket) => bucket.remove())));
+  for (let run = 0; run < RUNS; run += 1) {
+    test(`number ${run}`, async (t) => {
+      const random = generator(SEED + run);
+      const bucket = chosen[Math.floor(random() * chosen.length)]!;
+      const place = await bucket.copy();
+      const all = await bucket.objectsAt(place);
+      firstSegments.set(
+        bucket.name,
+        all.flatMap((key) => /^basebackups_005\/base_([0-9A-F]{24})/.exec(key)?.[1] ?? []).sort()[0]!,
+      );
+      const keys = all.filter((key) => isNeeded(bucket, key));
+      const key = keys[Math.floor(random() * keys.length)]!;
+      const damage = (["flip", "cut", "empty", "remove", "swap"] as const)[Math.floor(random() * 5)]!;
+      const other = await harm(place, key, damage, keys, random);
+      t.diagnostic(`${bucket.name}: ${damage} ${key}${other === null ? "" : ` with ${other}`}`);
+      const { exit, findings } = await verify(bucket, place);
+      // A hole behind a fork, on the timeline that was left, is told and is no fault.
+      const isLeft = bucket.name === "pg17-timelines" && /wal_005\/00000001/.test(key) && damage === "remove";
+      if (exit === 0 && isLeft && findings.some(({ object }) => object === key.replace(/\.\w+$/, ""))) return;
+      assert.equal(exit, 1, `${damage} of ${key} was not found`);
+      const related = [
+        key,
+        other ?? key,
+        key.replace(/\/tar_partitions\/.*/, ""),
+        key.replace("_backup_stop_sentinel.json", ""),
+      ];
+      assert.ok(
+        related.some((one) => names(findings, one)) ||
+          findings.some(({ object, fault }) =>
+            related.some((one) => object.startsWith(one) || fault.includes(one.replace(/\.\w+$/, ""))),
+          ),
+        `${damage} of ${key} is not named: ${JSON.stringify(findings)}`,
+      );
+    });
+  }
+});
+
+/** What a restore to the newest timeline, or any other of the bucket, reads; JSON is dealt with by hand below. */
+function isNeeded(bucket: Bucket, key: string): boolean {
+  if (/\.backup\.\w+$|metadata\.json$/.test(key)) return false;
+  // Before the first backup nothing is needed.
+  const first = firstSegments.get(bucket.name)!;
+  return !/wal_005\/00000001/.test(key) || key.slice("wal_005/".length) >= first;
+}
+
+/** Damages the object so that its bytes differ; returns the other object of a swap. */
+async function harm(
+  place: string,
+  key: string,
+  damage: Damage,
+  keys: readonly string[],
+  random: () => number,
+): Promise<string | null> {
+  const path = join(place, key);
+  const bytes = await readFile(path);
+  switch (damage) {
+    case "flip": {
+      // Of JSON the first byte: a changed letter within a text is still JSON.
+      // Of a frame not its header: some of its bits change nothing.
+      const at = key.endsWith(".json") ? 0 : 16 + Math.floor(random() * (bytes.byteLength - 16));
+      bytes[at] = bytes[at]! ^ (1 << Math.floor(random() * 8));
+      await writeFile(path, bytes);
+      return null;
+    }
+    case "cut":
+      await truncate(path, Math.floor(bytes.byteLength * random()));
+      return null;
+    case "empty":
+      await truncate(path, 0);
+      return null;
+    case "remove":
+      if (
+        key.endsWith("_backup_stop_sentinel.json") ||
+        key.includes(".history") ||
+        isLastSegment(key, keys)
+      ) {
+        // No backup, no such timeline, an earlier end: nothing is left that could know. Swap or cut it instead.
+        await truncate(path, Math.floor(bytes.byteLength / 2));
+        return null;
+      }
+      await rm(path);
+      return null;
+    case "swap": {
+      const others = keys.filter((one) => one !== key && kind(one) === kind(key));
+      const other = others[Math.floor(random() * others.length)];
+      const same = other === undefined ? true : (await readFile(join(place, other))).equals(bytes);
+      if (other === undefined || same) {
+        await truncate(path, 0);
+        return null;
+      }
+      await rename(path, `${path}.x`);
+      await copyFile(join(place, other), path);
+      await rename(`${path}.x`, join(place, other));
+      return other;
+    }
+    default:
+      throw new Error(`unknown damage "${String(damage)}"`);
+  }
+}
+
+const kind = (key: string): string =>
+  key.startsWith("wal_005/") ? "wal" : key.replace(/^.*\//, "").replace(/[0-9A-F_D]+/g, "");
+const isLastSegment = (key: string, keys: readonly string[]): boolean =>
+  key.startsWith("wal_005/") &&
+  !keys.some((other) => other > key && other.slice(0, 16) === key.slice(0, 16) && !other.includes("history"));
+
+/** Mulberry32. */
+function generator(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
