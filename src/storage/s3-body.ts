@@ -28,7 +28,8 @@ export async function* resumingBody(
 ): AsyncGenerator<Uint8Array> {
   let at = plan.start;
   let stream = plan.first;
-  for (let breaks = 0, since = at; ;) {
+  let breaks = requests.unbroken();
+  for (let progressAt = at; ;) {
     try {
       for await (const piece of watched(stream, plan, requests, signal)) {
         at += piece.byteLength;
@@ -40,11 +41,10 @@ export async function* resumingBody(
       throw new StoreError("unknown", `${plan.what} broke off at ${at} of ${plan.end} bytes`);
     } catch (error) {
       if (signal.aborted) throw signal.reason;
-      if (at - since >= PROGRESS_BYTES) [breaks, since] = [0, at];
-      breaks += 1;
-      if (!(error instanceof StoreError && error.kind === "unknown") || breaks >= requests.backoff.tries)
-        throw error;
-      await requests.pause(breaks, signal);
+      if (at - progressAt >= PROGRESS_BYTES) [breaks, progressAt] = [requests.unbroken(), at];
+      breaks =
+        breaks.count === 0 ? { ...requests.unbroken(), count: 1 } : { ...breaks, count: breaks.count + 1 };
+      await requests.pauseOrThrow(error, breaks, signal);
       stream = await plan.reopen(at);
     }
   }

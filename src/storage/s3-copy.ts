@@ -115,7 +115,7 @@ async function copyParts(
       `copy part ${PartNumber} to ${what}`,
       (client, options) => client.send(new UploadPartCopyCommand(input), options),
       signal,
-      { slow: true },
+      { slow: true, underWay: true },
     );
     if (CopyPartResult?.ETag === undefined)
       throw new StoreError("refused", `the store copied no part ${PartNumber} to ${what}`);

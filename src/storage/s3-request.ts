@@ -3,7 +3,7 @@
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import { type Backoff, retry } from "../base/retry.ts";
+import { type Backoff, pauseBefore, retry } from "../base/retry.ts";
 import { StoreError } from "./object-store.ts";
 import type { Pace } from "./rate-limit.ts";
 import { type S3Failure, failureOf, s3Error } from "./s3-error.ts";
@@ -26,7 +26,16 @@ interface SendOptions {
 export interface RepeatOptions<T> {
   /** Turns a failure that is an answer into a value; undefined means that it is a failure. */
   readonly accept?: (failure: S3Failure, attempt: number) => T | undefined;
+  /** The store may work on it in silence for minutes. */
   readonly slow?: boolean;
+  /** Part of something large that is under way: worth waiting some minutes for a store that went away. */
+  readonly underWay?: boolean;
+}
+
+/** How often a body broke since it last made progress. */
+export interface Breaks {
+  readonly count: number;
+  readonly sinceMs: number;
 }
 
 export type Sent<T> =
@@ -35,20 +44,21 @@ export type Sent<T> =
 
 type Send<T> = (client: S3Client, options: SendOptions) => Promise<T>;
 
-const FIRST_PAUSE_MS = 200;
-const MOST_PAUSE_MS = 20_000;
+/** A dead endpoint is reported within 30 s: the last try begins after 18 s and a pause, and takes six. */
+const BRIEF = { firstMs: 200, mostMs: 3_000, totalMs: 18_000 } as const;
+const LONG = { firstMs: 200, mostMs: 10_000, totalMs: 180_000 } as const;
 
 export class S3Requests {
   readonly #clients: S3Clients;
   readonly #tools: S3Tools;
   readonly #secrets: readonly string[];
-  readonly backoff: Backoff;
+  readonly #tries: number;
 
   constructor(clients: S3Clients, settings: S3Settings, tools: S3Tools) {
     this.#clients = clients;
     this.#tools = tools;
     this.#secrets = secretsOf(settings);
-    this.backoff = { firstMs: FIRST_PAUSE_MS, mostMs: MOST_PAUSE_MS, tries: settings.maxRetries + 1 };
+    this.#tries = settings.maxRetries + 1;
   }
 
   /** One try; a failure is a value. Throws the signal's reason when it is aborted. */
@@ -68,7 +78,7 @@ export class S3Requests {
     what: string,
     send: Send<T>,
     signal: AbortSignal,
-    { accept, slow = false }: RepeatOptions<T> = {},
+    { accept, slow = false, underWay = false }: RepeatOptions<T> = {},
   ): Promise<T> {
     return this.retry(
       what,
@@ -80,12 +90,30 @@ export class S3Requests {
         throw s3Error(sent.failure, what);
       },
       signal,
+      underWay ? LONG : BRIEF,
     );
   }
 
-  /** Runs `work` until it succeeds, throws anything but `unknown`, or the tries are used up. */
-  retry<T>(what: string, work: (attempt: number) => Promise<T>, signal: AbortSignal): Promise<T> {
-    return retry(what, work, isUnknown, this.backoff, { ...this.#tools, signal });
+  /** Runs `work` until it succeeds, throws anything but `unknown`, or the tries or the time are used up. */
+  retry<T>(
+    what: string,
+    work: (attempt: number) => Promise<T>,
+    signal: AbortSignal,
+    patience: Omit<Backoff, "tries"> = BRIEF,
+  ): Promise<T> {
+    return retry(what, work, isUnknown, { ...patience, tries: this.#tries }, { ...this.#tools, signal });
+  }
+
+  /** For a body that breaks: waits before the next try, or throws `error` when tries or time are used up. */
+  async pauseOrThrow(error: unknown, breaks: Breaks, signal: AbortSignal): Promise<void> {
+    const spent = this.#tools.clock.monotonicMs() - breaks.sinceMs;
+    if (!isUnknown(error) || breaks.count >= this.#tries || spent >= BRIEF.totalMs) throw error;
+    await this.#tools.clock.sleep(pauseBefore(breaks.count, { ...BRIEF, tries: this.#tries }), signal);
+  }
+
+  /** No break yet. */
+  unbroken(): Breaks {
+    return { count: 0, sinceMs: this.#tools.clock.monotonicMs() };
   }
 
   /** The failure without secrets. */
@@ -99,10 +127,6 @@ export class S3Requests {
 
   async pace(bytes: number, signal: AbortSignal): Promise<void> {
     await this.#tools.pace?.(bytes, signal);
-  }
-
-  async pause(attempt: number, signal: AbortSignal): Promise<void> {
-    await this.#tools.clock.sleep(Math.min(MOST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (attempt - 1)), signal);
   }
 }
 

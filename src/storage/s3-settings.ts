@@ -26,7 +26,7 @@ export interface S3Settings {
   readonly encryption: S3Encryption | null;
   /** Object lock of new objects. */
   readonly retention: { readonly mode: "GOVERNANCE" | "COMPLIANCE"; readonly seconds: number } | null;
-  /** Tries after the first of a read, a plain PUT, a listing or a delete. */
+  /** Tries after the first of a read, a plain PUT, a listing or a delete; time ends them too. */
   readonly maxRetries: number;
   /** Size of the first parts of a large object; at least 5 MiB. */
   readonly partBytes: number;
@@ -50,7 +50,7 @@ type S3Encryption =
   | { readonly kind: "aws:kms"; readonly keyId: string }
   | { readonly kind: "customer"; readonly key: Secret };
 
-/** Values for what a user seldom sets. A dead endpoint is reported within 30 s: three tries of 6 s and the pauses between. */
+/** Values for what a user seldom sets. However many tries are left, a dead endpoint is reported within 30 s. */
 export const S3_DEFAULTS = {
   prefix: "",
   endpoint: null,
@@ -61,7 +61,7 @@ export const S3_DEFAULTS = {
   storageClass: null,
   encryption: null,
   retention: null,
-  maxRetries: 2,
+  maxRetries: 15,
   partBytes: 16 << 20,
   partsInFlight: 3,
   connectTimeoutMs: 5_000,

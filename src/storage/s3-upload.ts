@@ -209,6 +209,7 @@ async function sendPart(
         options,
       ),
     signal,
+    { underWay: true },
   );
   if (ETag === undefined)
     throw new StoreError("refused", `the store gave part ${PartNumber} of ${what} no tag`);
@@ -235,6 +236,7 @@ async function complete(
     signal,
     {
       slow: true,
+      underWay: true,
       accept: ({ code }, attempt) => (attempt > 1 && code === "NoSuchUpload" ? "gone" : undefined),
     },
   );

@@ -9,7 +9,7 @@ import { systemClock } from "../../src/base/clock.ts";
 import { messageOf } from "../../src/base/errors.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { StoreError, type StoreErrorKind, readWhole } from "../../src/storage/object-store.ts";
-import type { S3Settings } from "../../src/storage/s3-settings.ts";
+import { S3_DEFAULTS, type S3Settings } from "../../src/storage/s3-settings.ts";
 import { type S3Store, openS3Store } from "../../src/storage/s3-store.ts";
 import {
   SCRIPTED_SECRET,
@@ -346,6 +346,42 @@ test("a dead endpoint is reported, whether it refuses or swallows connections", 
   const begun = performance.now();
   await assert.rejects(swallowing.head("x", never), isKind("unknown"));
   assert.ok(performance.now() - begun < 10_000);
+});
+
+/** Time passes only in pauses. */
+function pausingClock(): typeof systemClock & { atMs: number } {
+  const clock = {
+    atMs: 0,
+    now: () => clock.atMs,
+    monotonicMs: () => clock.atMs,
+    sleep: async (ms: number) => void (clock.atMs += ms),
+  };
+  return clock;
+}
+
+test("by default a request gives up within half a minute, a part of an upload that is under way within minutes", async (t) => {
+  const { settings } = await scriptedS3(t, ({ query }) =>
+    query.has("uploads")
+      ? { status: 200, body: "<R><UploadId>u</UploadId></R>" }
+      : { status: 503, body: s3ErrorBody("SlowDown") },
+  );
+  const { maxRetries, idleTimeoutMs, connectTimeoutMs } = S3_DEFAULTS;
+  const lastTryMs = idleTimeoutMs + connectTimeoutMs / 10;
+  for (const [what, leastMs, mostMs] of [
+    ["head", 10_000, 30_000 - lastTryMs],
+    ["put", 60_000, 240_000],
+  ] as const) {
+    const pausing = pausingClock();
+    const store = await openS3Store(
+      { ...settings, maxRetries, partBytes: 5 << 20 },
+      { clock: pausing, log: silentLog },
+    );
+    await assert.rejects(
+      what === "head" ? store.head("x", never) : store.put("x", megabytes(11), never),
+      isKind("unknown"),
+    );
+    assert.ok(pausing.atMs > leastMs && pausing.atMs < mostMs, `${what} gave up after ${pausing.atMs} ms`);
+  }
 });
 
 test("a name that does not resolve is unknown: the resolver may be down", async () => {

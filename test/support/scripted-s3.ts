@@ -78,6 +78,7 @@ export function settingsFor(endpoint: string): S3Settings {
     forcePathStyle: true,
     idleTimeoutMs: 300,
     connectTimeoutMs: 300,
+    maxRetries: 2,
     credentials: {
       accessKeyId: new Secret("access"),
       secretAccessKey: new Secret(SCRIPTED_SECRET),
