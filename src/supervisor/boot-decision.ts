@@ -185,6 +185,8 @@ function decideAsked({ store, volume }: BootFacts, request: AskedRestore): BootD
       if (request.otherPrefix) return asked(request);
       return refuse(`a restore to ${request.target} was asked for and the store's prefix is empty`);
     case "unfinished-founding":
+      // With another prefix it is this volume's own attempt, which is made anew.
+      if (request.otherPrefix) return asked(request);
       return refuse(`a restore to ${request.target} was asked for and the store holds no backup`);
     case "cluster":
       // The cluster there is the one this request made in an earlier life, or it is not ours to write to.

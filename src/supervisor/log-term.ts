@@ -10,6 +10,7 @@ import type { ControlFile } from "../postgres/control-file.ts";
 import { connectReplication } from "../postgres/replication-connection.ts";
 import { ReconnectingSql } from "../postgres/sql.ts";
 import { planGenesis } from "../tail/genesis.ts";
+import { publishObject } from "../tail/publish.ts";
 import type { Junction } from "../tail/junction.ts";
 import { LogOwner } from "../tail/owner.ts";
 import { DEFAULT_RHYTHM } from "../tail/owner-options.ts";
@@ -121,6 +122,11 @@ export class LogTerm implements AsyncDisposable {
     return this.#over.signal;
   }
 
+  /** This node must not lead: as if the log were lost (T6, S3). */
+  giveUp(because: string): void {
+    this.#lost.abort(new Error(because));
+  }
+
   /** Starts the streamer on a server that takes connections; archive_command is answered from now on. */
   async attach(verbs: Verbs, ended: AbortSignal): Promise<void> {
     const { settings, postgres, clock, log, random, store, codec, paths, state } = this.#node;
@@ -209,6 +215,7 @@ export class LogTerm implements AsyncDisposable {
   async #genesis(): Promise<Extract<StreamerBeginning, { kind: "genesis" }>["genesis"]> {
     const { store, codec } = this.#node;
     const { segmentBytes } = this.#control;
+    await this.#publishHistories();
     return await planGenesis(store, {
       segmentBytes,
       path: this.#path,
@@ -217,6 +224,25 @@ export class LogTerm implements AsyncDisposable {
       cipher: codec.cipher,
       signal: this.#ended.signal,
     });
+  }
+
+  /** What wal_005 holds before genesis counts as accepted (L8): the histories of this path belong there, or no restore could name it. */
+  async #publishHistories(): Promise<void> {
+    const { store, codec, clock, log, random, paths } = this.#node;
+    const tools = {
+      store,
+      codec,
+      fencing: this.#claim.fencing,
+      clock,
+      log,
+      random,
+      signal: this.#ended.signal,
+    };
+    for (const { timeline } of this.#path) {
+      if (timeline === 1) continue;
+      const body = await readFile(join(paths.dataDirectory, "pg_wal", historyName(timeline)));
+      await publishObject(historyName(timeline), body, true, tools);
+    }
   }
 
   /** The segment of REDO, or an earlier one from which on Postgres still wants all to be archived. A backup that follows needs nothing below. */
@@ -253,14 +279,15 @@ export class LogTerm implements AsyncDisposable {
   }
 }
 
-/** Takes the log over and decides the junction, before Postgres starts. Repeats without end while the store does not answer. */
+/** Takes the log over and decides the junction. Repeats until the signal aborts while the store does not answer. */
 export async function startLogTerm(
   node: NodeContext,
   control: ControlFile,
   ids: PromotionIds,
+  signal: AbortSignal,
 ): Promise<LogTerm> {
-  const { settings, store, codec, stop, clock, log, random, paths } = node;
-  const fencing = await node.fencing(stop.stopping);
+  const { settings, store, codec, clock, log, random, paths } = node;
+  const fencing = await node.fencing(signal);
   const claim = await takeOver(store, {
     identity: { systemId: control.systemId, segmentBytes: control.segmentBytes },
     purpose: "start",
@@ -269,7 +296,7 @@ export async function startLogTerm(
     cipher: codec.cipher,
     clock,
     log,
-    signal: stop.stopping,
+    signal,
     random,
   });
   const { owner, ended } = makeOwner(node, claim);

@@ -15,44 +15,73 @@ import type { Verbs } from "./front.ts";
 import { OPEN } from "./local-postgres.ts";
 import { measurePrimary } from "./measuring.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
+import { markAdmitted, wasAdmitted } from "./admission.ts";
 import { type LogTerm, startLogTerm } from "./log-term.ts";
 import { type ReplayPlan, replayAndPromote } from "./replaying.ts";
 
 export type TermEnd =
   | { readonly kind: "stopped" }
+  /** The junction did not let it begin: nothing was started. */
+  | { readonly kind: "suspect"; readonly because: string }
+  /** A newer fence stands in the log: another node leads. */
+  | { readonly kind: "fenced"; readonly because: string }
   | { readonly kind: "again"; readonly pause: boolean }
   | { readonly kind: "postgres-ended"; readonly exit: ChildExit; readonly startedMs: number };
 
-/** Leads on the data that is there until a stop, the end of Postgres, or the loss of the log. */
-export async function leadTerm(node: NodeContext, verbs: Verbs): Promise<TermEnd> {
-  const { paths, state, postgres, clock, log } = node;
+/**
+ * Leads on the data that is there until a stop, the end of Postgres, or the loss of the log. With the store away (G7) Postgres starts at once
+ * and the junction is made up for as soon as the store answers.
+ */
+export async function leadTerm(node: NodeContext, verbs: Verbs, storeAway: boolean): Promise<TermEnd> {
+  const { paths, state, postgres, clock, log, stop } = node;
   const control = await readControlFile(paths.dataDirectory);
-  const mark = await readCompletion(paths);
-  state.enter("starting", "taking the log over");
-  const promotion = mark?.promotionId ?? NO_PROMOTION;
-  await using logTerm = await startLogTerm(node, control, { promotion, parentPromotion: promotion });
-  const { junction } = logTerm;
-  log.info(`junction: ${junction.kind}`, { because: junction.because });
-  if (junction.kind === "suspect") {
-    state.enter("suspect", junction.because);
+  if (storeAway && !(await wasAdmitted(paths, control.systemId))) {
+    state.enter("waiting", "the store does not answer, and the first base backup is not known to be in it");
     return { kind: "again", pause: true };
+  }
+  const mark = await readCompletion(paths);
+  const promotion = mark?.promotionId ?? NO_PROMOTION;
+  const ids = { promotion, parentPromotion: promotion };
+  const leaving = new AbortController();
+  const until = AbortSignal.any([stop.stopping, node.interrupts.signal, leaving.signal]);
+  let joining: Promise<LogTerm>;
+  if (storeAway) {
+    joining = startLogTerm(node, control, ids, until);
+    joining.catch(() => undefined);
+  } else {
+    state.enter("starting", "taking the log over");
+    const limit = AbortSignal.timeout(TAKE_OVER_LIMIT_MS);
+    const logTerm = await startLogTerm(node, control, ids, AbortSignal.any([until, limit]));
+    log.info(`junction: ${logTerm.junction.kind}`, { because: logTerm.junction.because });
+    if (logTerm.junction.kind === "suspect") {
+      await logTerm[Symbol.asyncDispose]();
+      return { kind: "suspect", because: logTerm.junction.because };
+    }
+    joining = Promise.resolve(logTerm);
   }
   state.enter("starting", "Postgres starts");
   const startedMs = clock.monotonicMs();
-  const server = await postgres.start({
-    role: NO_ROLE,
-    recovers: false,
-    fromElsewhere: false,
-    archives: true,
-  });
-  return await serveAndClose(node, verbs, {
-    server,
-    logTerm,
-    control,
-    startedMs,
-    onAccepted: async () => undefined,
-    restarts: false,
-  });
+  try {
+    const server = await postgres.start({
+      role: NO_ROLE,
+      recovers: false,
+      fromElsewhere: false,
+      archives: true,
+    });
+    return await serveAndClose(node, verbs, {
+      server,
+      joining,
+      control,
+      startedMs,
+      doorsFirst: storeAway,
+      onAccepted: async () => undefined,
+      restarts: false,
+    });
+  } finally {
+    leaving.abort(new Error("the term is over"));
+    const logTerm = await joining.catch(() => null);
+    await logTerm?.[Symbol.asyncDispose]();
+  }
 }
 
 /** Replays the directory that is there, promotes it to a new timeline and leads on it. `origin` goes into the mark of completion. */
@@ -71,9 +100,10 @@ export async function leadRestored(
   state.enter("starting", logTerm.junction.because);
   return await serveAndClose(node, verbs, {
     server,
-    logTerm,
+    joining: Promise.resolve(logTerm),
     control,
     startedMs: clock.monotonicMs(),
+    doorsFirst: false,
     // Only now is the volume a primary's: one that dies before starts over (G6).
     onAccepted: async () => {
       await onAccepted();
@@ -92,9 +122,12 @@ export async function leadRestored(
 
 interface Term {
   readonly server: Server;
-  readonly logTerm: LogTerm;
+  /** The log, taken over and joined; with the store away it comes later. */
+  readonly joining: Promise<LogTerm>;
   readonly control: ControlFile;
   readonly startedMs: number;
+  /** Clients are let in before the log is joined (G7). */
+  readonly doorsFirst: boolean;
   /** After the log accepted this timeline, before the doors open. */
   readonly onAccepted: () => Promise<void>;
   /** Stop in order once it is accepted, and begin an ordinary term. */
@@ -114,35 +147,33 @@ async function serveAndClose(node: NodeContext, verbs: Verbs, term: Term): Promi
   }
 }
 
-async function serve(
-  node: NodeContext,
-  verbs: Verbs,
-  { server, logTerm, control, startedMs, onAccepted, restarts }: Term,
-): Promise<TermEnd> {
-  const { state, stop, postgres, log, clock, settings, doors } = node;
+async function serve(node: NodeContext, verbs: Verbs, term: Term): Promise<TermEnd> {
+  const { server, control, startedMs } = term;
+  const { state, stop, log, clock, settings, doors, postgres } = node;
   const over = new AbortController();
-  const asked = node.interrupts.signal;
-  const inTerm = AbortSignal.any([over.signal, stop.stopping, logTerm.lost, logTerm.over, asked]);
+  const inTerm = AbortSignal.any([over.signal, stop.stopping, node.interrupts.signal]);
   const ended = server.exited.then((exit) => {
     over.abort(new ServerEndedError(exit));
     return exit;
   });
+  let logTerm: LogTerm | null = null;
   try {
     await server.ready(inTerm, (status) => state.enter("starting", `Postgres is ${status ?? "starting"}`));
     state.set({
       postgresUp: true,
       role: "primary",
-      timeline: logTerm.timeline,
+      timeline: control.timeline,
       postgresStarts: postgres.starts,
     });
-    await logTerm.attach(verbs, inTerm);
-    await logTerm.accepted(inTerm);
-    await onAccepted();
-    if (restarts) over.abort(new Error("the restore is accepted; the server starts anew without its target"));
-    inTerm.throwIfAborted();
-    await ensureContents(node);
-    await firstBackup(node, logTerm, inTerm);
-    await openDoors(node, logTerm);
+    if (term.doorsFirst) {
+      await ensureContents(node);
+      await openDoors(
+        node,
+        "the store does not answer and no member is out of sight: commits are safe on this volume only",
+      );
+    }
+    logTerm = await within(term.joining, inTerm);
+    await lead(node, verbs, term, logTerm, over, inTerm);
     startBackupSchedule(node, logTerm, inTerm);
     void measurePrimary(node, sourceOf(node, control.systemId, control.segmentBytes), inTerm);
     await untilAborted(inTerm);
@@ -153,25 +184,53 @@ async function serve(
   state.set({ doorsOpen: false });
   await doors.route(NOWHERE);
   if (!server.running) return { kind: "postgres-ended", exit: await ended, startedMs };
-  if (logTerm.lost.aborted) {
-    state.enter("suspect", messageOf(logTerm.lost.reason));
+  if (logTerm?.lost.aborted === true) {
     await server.quit(FENCE_LIMIT_MS);
-    return { kind: "again", pause: true };
+    return { kind: "fenced", because: messageOf(logTerm.lost.reason) };
   }
   state.enter(stop.stopping.aborted ? "stopping" : "starting", messageOf(inTerm.reason));
   await stopInOrder(node, server, logTerm, clock.monotonicMs() + settings.stopTimeoutMs);
   return stop.stopping.aborted ? { kind: "stopped" } : { kind: "again", pause: false };
 }
 
+/** From the junction to open doors. `over` is aborted when the log or the streamer ends the term. */
+async function lead(
+  node: NodeContext,
+  verbs: Verbs,
+  { onAccepted, restarts, doorsFirst }: Term,
+  logTerm: LogTerm,
+  over: AbortController,
+  inTerm: AbortSignal,
+): Promise<void> {
+  const { junction } = logTerm;
+  for (const signal of [logTerm.lost, logTerm.over])
+    signal.addEventListener("abort", () => over.abort(signal.reason), { once: true });
+  if (junction.kind === "suspect") {
+    // Only a start with the store away comes here: what was let in meanwhile is on this volume alone.
+    node.log.error("the log does not let this node lead", { because: junction.because });
+    logTerm.giveUp(junction.because);
+    inTerm.throwIfAborted();
+  }
+  node.state.set({ timeline: logTerm.timeline });
+  await logTerm.attach(verbs, inTerm);
+  await logTerm.accepted(inTerm);
+  await onAccepted();
+  if (restarts) over.abort(new Error("the restore is accepted; the server starts anew without its target"));
+  inTerm.throwIfAborted();
+  if (!doorsFirst) await ensureContents(node);
+  await firstBackup(node, logTerm, inTerm);
+  await openDoors(node, junction.because);
+}
+
 /** W8: fast stop, the last WAL settled meanwhile and after it, a base; all within the time that the platform gives. */
 async function stopInOrder(
   { stop, clock }: NodeContext,
   server: Server,
-  logTerm: LogTerm,
+  logTerm: LogTerm | null,
   deadlineMs: number,
 ): Promise<void> {
   const leftMs = Math.max(2_000, deadlineMs - clock.monotonicMs());
-  const draining = logTerm.drain(leftMs * 0.6);
+  const draining = logTerm?.drain(leftMs * 0.6);
   await server.stop({ fastMs: leftMs * 0.75, immediateMs: leftMs * 0.1, hurry: stop.hurry });
   await draining;
 }
@@ -186,13 +245,27 @@ async function firstBackup(node: NodeContext, logTerm: LogTerm, signal: AbortSig
   await backUp(node, logTerm, signal);
 }
 
-async function openDoors(node: NodeContext, logTerm: LogTerm): Promise<void> {
-  const { postgres, doors, state, settings } = node;
+async function openDoors(node: NodeContext, because: string): Promise<void> {
+  const { postgres, doors, state, settings, paths, clock } = node;
+  const { systemId } = await readControlFile(paths.dataDirectory);
+  await markAdmitted(paths, systemId, clock.now());
   await postgres.setDoors(OPEN);
   const here = { host: "127.0.0.1", port: settings.ports.postgres };
   await doors.route({ primary: here, standbys: [here] });
   state.set({ doorsOpen: true });
-  state.enter("running", logTerm.junction.because);
+  state.enter("running", because);
+}
+
+async function within<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason);
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }
 
 async function untilAborted(signal: AbortSignal): Promise<void> {
@@ -201,3 +274,5 @@ async function untilAborted(signal: AbortSignal): Promise<void> {
 }
 
 const FENCE_LIMIT_MS = 5_000;
+/** Past this the store counts as away, and the boot decision says what that means. */
+const TAKE_OVER_LIMIT_MS = 30_000;

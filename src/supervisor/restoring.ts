@@ -1,13 +1,22 @@
 // A restore that was asked for, by the environment or by a command; and its undo. Old data is kept aside until the next one.
 
-import { access, rm } from "node:fs/promises";
-import { renameDurably } from "../base/durable-file.ts";
+import { access, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { renameDurably, writeDurably } from "../base/durable-file.ts";
 import { AppError } from "../base/errors.ts";
-import { markUnfinished, readControlFile, readUnfinished } from "../postgres/data-directory.ts";
+import {
+  markUnfinished,
+  readControlFile,
+  readUnfinished,
+  type VolumePaths,
+} from "../postgres/data-directory.ts";
 import { describeTarget, LATEST, parseRequest } from "../recovery/target.ts";
 import { readSourceLog } from "../archive/archive-source.ts";
 import { localPath } from "../archive/local-wal.ts";
-import type { AskedRestore } from "./boot-decision.ts";
+import { listBackups } from "../backup/catalog.ts";
+import { readIdentity } from "../tail/cluster-identity.ts";
+import { IDENTITY_KEY } from "../tail/keys.ts";
+import type { AskedRestore, StoreFacts } from "./boot-decision.ts";
 import type { Verbs } from "./front.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
 import { leadRestored, type TermEnd } from "./primary-term.ts";
@@ -26,7 +35,7 @@ import { seedFromArchive } from "./seeding.ts";
 /** What is asked for now; a command's order comes before the environment's. Throws StoreError when the store must tell and does not. */
 export async function readAskedRestore(
   node: NodeContext,
-  hasOwnCluster: boolean,
+  found: StoreFacts,
   signal: AbortSignal,
 ): Promise<AskedRestore | null> {
   const { settings, paths, store } = node;
@@ -40,7 +49,12 @@ export async function readAskedRestore(
   if (restore === null) return null;
   const otherPrefix = restore.from !== null;
   // A new cluster is made once; with its own archive it is an ordinary cluster.
-  if (otherPrefix && hasOwnCluster) return null;
+  if (otherPrefix && found.kind === "cluster") return null;
+  // It claimed its prefix and has no backup yet: what this volume holds goes on, or the same attempt is made anew.
+  if (otherPrefix && found.kind === "unfinished-founding") {
+    const goesOn = (await readCompletion(paths)) !== null;
+    if (goesOn || !(await isOwnClaim(paths, found.systemId))) return null;
+  }
   if (!otherPrefix && (await wasPerformed(store, restore.id, signal))) return null;
   return { id: restore.id, from: "environment", otherPrefix, target: describeTarget(restore.request.target) };
 }
@@ -53,11 +67,13 @@ export async function leadAsked(node: NodeContext, verbs: Verbs, asked: AskedRes
   const environment = order === null ? settings.restore : null;
   const request = order === null ? (environment?.request ?? LATEST) : parseRequest(order.fields);
   state.enter("restoring", `planning the restore to ${asked.target}`);
+  if (environment?.from != null) await beginAnew(node);
   const plan = await seedFromArchive(
     node,
     { request, from: environment?.from ?? null, work: "restore" },
     () => moveAside(paths, asked.id, clock.now()),
   );
+  if (plan.fromElsewhere) await noteClaim(paths, plan.source.systemId!);
   return await leadRestored(node, verbs, plan, "restore", async () => {
     if (order === null && !plan.fromElsewhere) await markPerformed(store, asked.id, stop.stopping);
     await removeOrder(paths);
@@ -109,6 +125,42 @@ export async function isUndoneDirectory({ paths }: Pick<NodeContext, "paths">): 
   const aside = await readAside(paths);
   return aside !== null && !(await isThere(aside.path)) && (await isThere(paths.dataDirectory));
 }
+
+/**
+ * A new cluster from another prefix. An earlier attempt on this volume may have claimed our own prefix and died before its first backup: no
+ * client was ever let in, so its objects are removed, the claim itself last. An attempt on a volume that is lost is left to the operator.
+ */
+async function beginAnew({ paths, store, bulkStore, stop, log }: NodeContext): Promise<void> {
+  const signal = stop.stopping;
+  const identity = await readIdentity(store, signal);
+  if (identity !== null) {
+    if (
+      !(await isOwnClaim(paths, identity.systemId.toString())) ||
+      (await listBackups(store, signal)).length > 0
+    )
+      throw new AppError("the own prefix is not empty", {
+        code: "PREFIX_TAKEN",
+        hint: "give the new cluster a prefix of its own, or clear it",
+      });
+    const keys: string[] = [];
+    for await (const { key } of store.list("", signal)) if (key !== IDENTITY_KEY) keys.push(key);
+    log.warn("removing what an attempt on this volume left in the own prefix", { objects: keys.length });
+    await bulkStore.delete(keys, signal);
+    await bulkStore.delete([IDENTITY_KEY], signal);
+  }
+}
+
+/** Before the own prefix is claimed: so that a later boot on this volume knows whose claim it is. */
+async function noteClaim(paths: VolumePaths, systemId: bigint): Promise<void> {
+  await writeDurably(claimPath(paths), `${systemId}\n`);
+}
+
+async function isOwnClaim(paths: VolumePaths, systemId: string): Promise<boolean> {
+  const text = await readFile(claimPath(paths), "utf8").catch(() => "");
+  return text.trim() === systemId;
+}
+
+const claimPath = (paths: VolumePaths): string => join(paths.marks, "claim");
 
 async function isThere(path: string): Promise<boolean> {
   return await access(path).then(

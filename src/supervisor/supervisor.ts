@@ -22,6 +22,7 @@ import type { NodeContext } from "./node-context.ts";
 import { answerCalls } from "./orders.ts";
 import { leadRestored, leadTerm, type TermEnd } from "./primary-term.ts";
 import { isUndoneDirectory, leadAsked, readAskedRestore } from "./restoring.ts";
+import { moveAside } from "./restore-book.ts";
 import { planReplay, seedFromArchive } from "./seeding.ts";
 import type { Child } from "./process-tree.ts";
 import type { StopSignals } from "./stop-signals.ts";
@@ -113,7 +114,7 @@ async function askedRestore(
 ): Promise<{ readonly restore: AskedRestore | null; readonly facts: StoreFacts }> {
   try {
     return {
-      restore: await readAskedRestore(node, store.kind === "cluster", node.stop.stopping),
+      restore: await readAskedRestore(node, store, node.stop.stopping),
       facts: store,
     };
   } catch (error) {
@@ -143,7 +144,11 @@ async function perform(
       await foundCluster(node);
       return again;
     case "contend":
-      return await afterTerm(await leadTerm(node, verbs), node, starts);
+      return await patiently(node, async () => {
+        const end = await leadTerm(node, verbs, decision.storeAway);
+        if (end.kind !== "suspect") return await afterTerm(end, node, starts);
+        return await replaceSuspect(node, verbs, end.because, starts);
+      });
     case "restore-latest":
       return await patiently(node, async () => {
         state.enter("restoring", decision.because);
@@ -191,6 +196,29 @@ async function patiently({ state, stop, log }: NodeContext, work: () => Promise<
   }
 }
 
+/** A volume that the log does not let lead, with no member alive: kept aside, and the cluster is restored to the log's end. */
+async function replaceSuspect(
+  node: NodeContext,
+  verbs: Verbs,
+  because: string,
+  starts: number[],
+): Promise<Outcome> {
+  const { state, paths, clock, log } = node;
+  log.error("the volume does not lead on: it is kept aside and the cluster is restored from the archive", {
+    because,
+  });
+  state.enter("restoring", because);
+  const order = { request: LATEST, from: null, work: "restore" } as const;
+  const id = `s-${clock.now().toString(36)}`;
+  const plan = await seedFromArchive(node, order, () => moveAside(paths, id, clock.now()));
+  return await afterTerm(await leadRestored(node, verbs, plan, "seed"), node, starts);
+}
+
+async function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+}
+
 /** What the end of a term means for the node. */
 async function afterTerm(
   end: TermEnd,
@@ -199,6 +227,12 @@ async function afterTerm(
 ): Promise<Outcome> {
   if (end.kind === "stopped") return { kind: "ended", exitStatus: EXIT.ok };
   if (end.kind === "again") return { kind: "again", pause: end.pause };
+  if (end.kind === "suspect" || end.kind === "fenced") {
+    // Another node leads. Contending at once would fence it; a restart of this container asks again.
+    state.enter("suspect", end.because);
+    await untilAborted(stop.stopping);
+    return again;
+  }
   starts.push(end.startedMs);
   const verdict = decideRestart(POSTGRES_BUDGET, end.exit, starts, clock.monotonicMs());
   if (verdict.kind !== "restart") {
