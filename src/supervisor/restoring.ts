@@ -6,6 +6,7 @@ import { renameDurably, writeDurably } from "../base/durable-file.ts";
 import { AppError } from "../base/errors.ts";
 import {
   markUnfinished,
+  readCompletion,
   readControlFile,
   readUnfinished,
   type VolumePaths,
