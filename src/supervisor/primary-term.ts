@@ -17,7 +17,8 @@ import { measurePrimary } from "./measuring.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
 import { markAdmitted, wasAdmitted } from "./admission.ts";
 import { type LogTerm, startLogTerm } from "./log-term.ts";
-import { type ReplayPlan, replayAndPromote } from "./replaying.ts";
+import type { ReplayOrder } from "../recovery/replay-order.ts";
+import { replayAndPromote } from "./replaying.ts";
 
 export type TermEnd =
   | { readonly kind: "stopped" }
@@ -88,12 +89,12 @@ export async function leadTerm(node: NodeContext, verbs: Verbs, storeAway: boole
 export async function leadRestored(
   node: NodeContext,
   verbs: Verbs,
-  plan: ReplayPlan,
+  order: ReplayOrder,
   origin: string,
   onAccepted: () => Promise<void> = async () => undefined,
 ): Promise<TermEnd> {
   const { paths, state, clock } = node;
-  const { server, logTerm, promotion } = await replayAndPromote(node, verbs, plan);
+  const { server, logTerm, promotion } = await replayAndPromote(node, verbs, order);
   await using term = new AsyncDisposableStack();
   term.use(logTerm);
   const control = await readControlFile(paths.dataDirectory);
@@ -116,7 +117,7 @@ export async function leadRestored(
       });
     },
     // A target stays in pg_settings until the server starts again.
-    restarts: Object.keys(plan.recovery).length > 0,
+    restarts: order.target.kind !== "latest",
   });
 }
 

@@ -12,7 +12,6 @@ import {
   type VolumePaths,
 } from "../postgres/data-directory.ts";
 import { describeTarget, LATEST, parseRequest } from "../recovery/target.ts";
-import { readSourceLog } from "../archive/archive-source.ts";
 import { localPath } from "../archive/local-wal.ts";
 import { listBackups } from "../backup/catalog.ts";
 import { readIdentity } from "../tail/cluster-identity.ts";
@@ -21,7 +20,8 @@ import type { AskedRestore, StoreFacts } from "./boot-decision.ts";
 import type { Verbs } from "./front.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
 import { leadRestored, type TermEnd } from "./primary-term.ts";
-import type { ReplayPlan } from "./replaying.ts";
+import type { ReplayOrder } from "../recovery/replay-order.ts";
+import { lastStep } from "../wal/timeline-path.ts";
 import {
   forgetAside,
   markPerformed,
@@ -74,7 +74,7 @@ export async function leadAsked(node: NodeContext, verbs: Verbs, asked: AskedRes
     { request, from: environment?.from ?? null, work: "restore" },
     () => moveAside(paths, asked.id, clock.now()),
   );
-  if (plan.fromElsewhere) await noteClaim(paths, plan.source.systemId!);
+  if (plan.fromElsewhere) await noteClaim(paths, (await readControlFile(paths.dataDirectory)).systemId);
   return await leadRestored(node, verbs, plan, "restore", async () => {
     if (order === null && !plan.fromElsewhere) await markPerformed(store, asked.id, stop.stopping);
     await removeOrder(paths);
@@ -83,7 +83,7 @@ export async function leadAsked(node: NodeContext, verbs: Verbs, asked: AskedRes
 
 /** The data kept aside comes back and goes on, on a timeline of its own that leaves its old one at its end. */
 async function leadUndone(node: NodeContext, verbs: Verbs, id: string): Promise<TermEnd> {
-  const { paths, stop, clock, log } = node;
+  const { paths, clock, log } = node;
   const aside = await readAside(paths);
   if (aside === null) {
     await removeOrder(paths);
@@ -101,19 +101,20 @@ async function leadUndone(node: NodeContext, verbs: Verbs, id: string): Promise<
   }
   const control = await readControlFile(paths.dataDirectory);
   const source = sourceOf(node, control.systemId, control.segmentBytes);
-  const view = await readSourceLog(source, stop.stopping);
   const path = await localPath(paths.dataDirectory);
-  const plan: ReplayPlan = {
+  const replay: ReplayOrder = {
     source,
     path,
-    floor: control.redo,
-    hasOwnWal: true,
+    timeline: lastStep(path).timeline,
+    isWinners: false,
+    target: { kind: "latest" },
     ending: "drain",
-    isCut: view?.tip !== null,
+    floor: control.redo,
+    end: control.redo,
+    hasOwnWal: true,
     fromElsewhere: false,
-    recovery: {},
   };
-  return await leadRestored(node, verbs, plan, "undo", async () => {
+  return await leadRestored(node, verbs, replay, "undo", async () => {
     await forgetAside(paths);
     await removeOrder(paths);
   });

@@ -1,22 +1,21 @@
 // An empty volume becomes the cluster that the archive holds: plan, backup, replay, a new timeline (design section 5).
 
 import { pathTo, readSourceLog } from "../archive/archive-source.ts";
-import { messageOf, unreachable } from "../base/errors.ts";
+import { messageOf } from "../base/errors.ts";
 import { describeProgress } from "../base/progress.ts";
 import { BackupFormatError, BackupMissingError } from "../backup/format-error.ts";
 import { fetchBackup } from "../backup/fetch.ts";
 import { CodecError } from "../codec/codec-error.ts";
 import { markUnfinished, readControlFile } from "../postgres/data-directory.ts";
-import type { Parameters } from "../postgres/parameters.ts";
+import { orderOf, type ReplayOrder } from "../recovery/replay-order.ts";
 import { planRestore, type RestorePlan } from "../recovery/plan.ts";
-import { readArchive, readPlanFacts } from "../recovery/read-archive.ts";
-import { formatTime, type RestoreRequest, type RestoreTarget } from "../recovery/target.ts";
+import { type ArchiveFacts, readArchive, readPlanFacts } from "../recovery/read-archive.ts";
+import type { RestoreRequest } from "../recovery/target.ts";
 import { describeWindow } from "../recovery/window.ts";
 import { type ObjectStore, StoreError } from "../storage/object-store.ts";
 import { readIdentity } from "../tail/cluster-identity.ts";
-import { formatLsn } from "../wal/lsn.ts";
+import { lastStep } from "../wal/timeline-path.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
-import type { ReplayPlan } from "./replaying.ts";
 
 /** What is to be restored from where. */
 export interface SeedOrder {
@@ -34,8 +33,8 @@ export async function planSeed(
   signal: AbortSignal,
 ): Promise<{
   readonly plan: RestorePlan;
+  readonly archive: ArchiveFacts;
   readonly window: readonly string[];
-  readonly segmentBytes: number;
 }> {
   const { settings, store, clock } = node;
   const archiveStore = from ?? store;
@@ -45,7 +44,7 @@ export async function planSeed(
   const archive = await readArchive(source, request.timeline, signal, damaged);
   const nowUs = BigInt(clock.now()) * 1000n;
   const facts = await readPlanFacts(archive, request, nowUs, signal);
-  return { plan: planRestore(request, facts), window: describeWindow(archive.window), segmentBytes };
+  return { plan: planRestore(request, facts), archive, window: describeWindow(archive.window) };
 }
 
 /**
@@ -56,11 +55,11 @@ export async function seedFromArchive(
   node: NodeContext,
   order: SeedOrder,
   beforeTouching: () => Promise<void> = async () => undefined,
-): Promise<ReplayPlan> {
-  const { paths, store, bulkStore, stop, clock, log, state } = node;
+): Promise<ReplayOrder> {
+  const { paths, bulkStore, stop, clock, log, state } = node;
   const damaged = new Set<string>();
   for (;;) {
-    const { plan, window } = await planSeed(node, order, damaged, stop.stopping);
+    const { plan, archive, window } = await planSeed(node, order, damaged, stop.stopping);
     for (const sentence of window) log.info(sentence);
     log.info("restoring", {
       because: plan.because,
@@ -81,47 +80,12 @@ export async function seedFromArchive(
       damaged.add(plan.backup.name);
       continue;
     }
-    const control = await readControlFile(paths.dataDirectory);
-    return {
-      source: sourceOf(node, control.systemId, control.segmentBytes, order.from ?? store),
-      path: plan.path,
-      floor: plan.from,
-      hasOwnWal: false,
-      ending: plan.ending,
-      isCut: plan.isCut,
-      fromElsewhere: order.from !== null,
-      recovery: recoveryParameters(plan.request.target),
-    };
+    return orderOf(plan, archive, order.from !== null);
   }
 }
-
-/** The target in Postgres's own words; it pauses there, so that the fence can be put before the promotion. */
-export function recoveryParameters(target: RestoreTarget): Parameters {
-  switch (target.kind) {
-    case "latest":
-      return {};
-    case "immediate":
-      return { recovery_target: "immediate", recovery_target_action: "pause" };
-    case "time":
-      return { recovery_target_time: formatTime(target.us), ...inclusive(target.inclusive) };
-    case "lsn":
-      return { recovery_target_lsn: formatLsn(target.lsn), ...inclusive(target.inclusive) };
-    case "xid":
-      return { recovery_target_xid: String(target.xid), ...inclusive(target.inclusive) };
-    case "name":
-      return { recovery_target_name: target.name, recovery_target_action: "pause" };
-    default:
-      return unreachable(target);
-  }
-}
-
-const inclusive = (yes: boolean): Parameters => ({
-  recovery_target_inclusive: yes ? "on" : "off",
-  recovery_target_action: "pause",
-});
 
 /** What a directory that was filled by hand, or that holds a stopped primary, must replay. */
-export async function planReplay(node: NodeContext): Promise<ReplayPlan> {
+export async function planReplay(node: NodeContext): Promise<ReplayOrder> {
   const { paths, stop } = node;
   const control = await readControlFile(paths.dataDirectory);
   const source = sourceOf(node, control.systemId, control.segmentBytes);
@@ -130,12 +94,14 @@ export async function planReplay(node: NodeContext): Promise<ReplayPlan> {
   return {
     source,
     path,
-    floor: control.redo,
-    hasOwnWal: true,
+    timeline: lastStep(path).timeline,
+    isWinners: true,
+    target: { kind: "latest" },
     ending: "drain",
-    isCut: false,
+    floor: control.redo,
+    end: view?.tip?.end ?? control.redo,
+    hasOwnWal: true,
     fromElsewhere: false,
-    recovery: {},
   };
 }
 

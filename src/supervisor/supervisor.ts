@@ -16,6 +16,7 @@ import {
 import { factsOfError, gatherStore, gatherVolume } from "./boot-facts.ts";
 import { foundCluster } from "./founding.ts";
 import { openFront, type Verbs } from "./front.ts";
+import { ReplayError } from "../recovery/replay-error.ts";
 import { LATEST } from "../recovery/target.ts";
 import { measureVolume } from "./measuring.ts";
 import type { NodeContext } from "./node-context.ts";
@@ -158,8 +159,13 @@ async function perform(
     case "replay":
       return await patiently(node, async () => {
         state.enter("restoring", decision.because);
-        const plan = await planReplay(node);
-        return await afterTerm(await leadRestored(node, verbs, plan, "replay"), node, starts);
+        const order = await planReplay(node);
+        try {
+          return await afterTerm(await leadRestored(node, verbs, order, "replay"), node, starts);
+        } catch (error) {
+          if (!(error instanceof ReplayError) || !error.startOver) throw error;
+          return await replaceSuspect(node, verbs, messageOf(error), starts);
+        }
       });
     case "restore-asked":
       return await patiently(node, async () =>
