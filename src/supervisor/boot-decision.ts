@@ -216,7 +216,7 @@ function decideFilled({ store, members }: BootFacts, volume: Filled): BootDecisi
     store.systemId !== volume.systemId
   )
     return refuse(
-      `the store belongs to system ${store.systemId} and the volume to system ${volume.systemId}; nothing was written to either`,
+      `the store belongs to system identifier ${store.systemId} and the volume to ${volume.systemId}; nothing was written to either`,
     );
   const storeAway = isAway(store);
   if (volume.kind !== "standby" && volume.recoverySignal) {

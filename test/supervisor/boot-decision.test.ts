@@ -181,13 +181,13 @@ const cases: readonly { name: string; given: Partial<BootFacts>; kind: string; b
     name: "a foreign store is refused",
     given: { volume: primary, store: foreign },
     kind: "refuse",
-    because: /belongs to system 1 and the volume to system 7443118811117711/,
+    because: /belongs to system identifier 1 and the volume to 7443118811117711/,
   },
   {
     name: "a foreign store is refused by a standby too",
     given: { volume: standby, store: foreign },
     kind: "refuse",
-    because: /belongs to system 1/,
+    because: /belongs to system identifier 1/,
   },
   {
     name: "an old primary follows the new one",
