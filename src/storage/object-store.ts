@@ -39,7 +39,7 @@ export interface ObjectStore {
     range?: { readonly start: number; readonly end?: number },
   ): Promise<ObjectBody | null>;
   head(key: string, signal: AbortSignal): Promise<ObjectInfo | null>;
-  /** Resolves once the object is durable and visible as a whole; replaces what is there. Verified by checksum. Streams of any length in bounded memory. */
+  /** Resolves once the object is durable and visible as a whole; replaces what is there. Verified by checksum. Streams of any length in bounded memory; a piece is used only until the next one is asked for. */
   put(
     key: string,
     body: Uint8Array | AsyncIterable<Uint8Array>,

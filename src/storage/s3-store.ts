@@ -1,5 +1,6 @@
 // Objects in a bucket of S3 or of a server that speaks its protocol.
 
+import type { IncomingMessage } from "node:http";
 import type { Readable } from "node:stream";
 import {
   type GetObjectCommandOutput,
@@ -89,7 +90,7 @@ export class S3Store implements ObjectStore {
     const end = Math.min(range?.end ?? info.bytes, info.bytes);
     const plan: BodyPlan = {
       what: this.#what(key),
-      first: found.Body as Readable,
+      first: bodyOf(found),
       start,
       end,
       idleTimeoutMs: this.#settings.idleTimeoutMs,
@@ -103,7 +104,7 @@ export class S3Store implements ObjectStore {
     const found = await this.#open(key, "bytes=0-0", null, signal);
     if (found === "absent") return null;
     if (found === "beyond") return this.#headEmpty(key, signal);
-    (found.Body as Readable | undefined)?.resume();
+    bodyOf(found).resume();
     return this.#infoOf(key, found, true);
   }
 
@@ -232,7 +233,7 @@ export class S3Store implements ObjectStore {
       throw new StoreError("damaged", `${this.#what(info.key)} was removed while it was read`);
     }
     this.#infoOf(info.key, found, true);
-    return found.Body as Readable;
+    return bodyOf(found);
   }
 
   async #emptyBody(key: string, signal: AbortSignal): Promise<ObjectBody | null> {
@@ -282,6 +283,17 @@ export class S3Store implements ObjectStore {
   #what(key: string): string {
     return `${this.name}/${key}`;
   }
+}
+
+/**
+ * The answer's body. From here on its reader watches for silence, and only while it waits: the SDK's time-out would also end a
+ * body whose reader is slow, and crash the process over one that nobody reads.
+ */
+function bodyOf({ Body }: GetObjectCommandOutput): IncomingMessage {
+  const body = Body as IncomingMessage;
+  body.on("error", () => undefined); // who reads it gets it
+  body.socket.setTimeout(0);
+  return body;
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {

@@ -204,6 +204,28 @@ test("a body that never comes whole is an error, not a short object", async (t) 
   assert.equal(requests.length, 3);
 });
 
+test("a body that is read late, or slowly, comes whole in one request; one that is never read harms nobody", async (t) => {
+  const large = Buffer.alloc(8 << 20, 7);
+  const { store, requests } = await storeThat(
+    t,
+    () => ({ status: 200, headers: { etag: '"e"' }, body: large }),
+    {
+      idleTimeoutMs: 200,
+    },
+  );
+  const unread = await store.get("x", never);
+  const late = (await store.get("x", never))!;
+  await systemClock.sleep(600);
+  let total = 0;
+  for await (const piece of late.body) {
+    if (total < 300_000) await systemClock.sleep(300);
+    total += piece.byteLength;
+  }
+  assert.equal(total, large.byteLength);
+  assert.equal(requests.length, 2);
+  assert.ok(unread !== null);
+});
+
 test("an object that is replaced while it is read is never a mixture", async (t) => {
   const { store } = await storeThat(t, (request) =>
     request.number === 1
