@@ -18,6 +18,46 @@ const ROWS: readonly Row[] = [
     examples: ["holdfast verify", "holdfast verify --content --json"],
   },
   {
+    name: "backup-push",
+    summary: "take a full or delta backup of a running server",
+    usage: "[$PGDATA] [--full] [--permanent] [--add-user-data JSON] …",
+    examples: ["holdfast backup-push $PGDATA", "holdfast backup-push $PGDATA --full --permanent"],
+  },
+  {
+    name: "backup-fetch",
+    summary: "restore a backup, with all that it is built on, into an empty directory",
+    usage: "DIRECTORY NAME|LATEST [--restore-spec FILE] [--restore-only LIST] …",
+    examples: ["holdfast backup-fetch /var/lib/postgresql/restored LATEST"],
+  },
+  {
+    name: "delete",
+    summary: "remove old backups and WAL; a dry run unless --confirm is given",
+    usage: "retain|before|target|everything|garbage|older-than … [--confirm]",
+    examples: [
+      "holdfast delete older-than 5d",
+      "holdfast delete retain FULL 5 --confirm",
+      "holdfast delete before FIND_FULL base_000000010000000000000007",
+    ],
+  },
+  {
+    name: "wal-verify",
+    summary: "WAL-G's checks by name; `verify` looks deeper and its exit status tells the truth",
+    usage: "integrity|timeline… [--json] [--timeline N --lsn X/Y]",
+    examples: ["holdfast wal-verify integrity timeline"],
+  },
+  {
+    name: "wal-push",
+    summary: "archive one WAL file",
+    usage: "PATH",
+    examples: ["holdfast wal-push pg_wal/000000010000000000000001"],
+  },
+  {
+    name: "wal-fetch",
+    summary: "fetch one WAL file: exit status 74 when the archive proves that it has none, 255 in doubt",
+    usage: "NAME PATH",
+    examples: ["holdfast wal-fetch 00000002.history /tmp/history"],
+  },
+  {
     name: "backup-list",
     summary: "list the backups of the store",
     usage: "[--detail] [--json] [--pretty]",

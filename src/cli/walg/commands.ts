@@ -15,6 +15,7 @@ import {
   DELETE_RETAIN,
   DELETE_TARGET,
 } from "./delete.ts";
+import { DELETE_OLDER } from "./delete-older.ts";
 import { ST, ST_LS, ST_STAT } from "./st.ts";
 import { ST_CHECK, ST_CHECK_READ, ST_CHECK_WRITE } from "./st-check.ts";
 import { ST_CAT, ST_GET, ST_PUT, ST_RM } from "./st-objects.ts";
@@ -42,6 +43,7 @@ export const WALG_COMMANDS: readonly WalgCommand[] = [
   DELETE_BEFORE,
   DELETE_EVERYTHING,
   DELETE_GARBAGE,
+  DELETE_OLDER,
   DELETE_RETAIN,
   DELETE_TARGET,
   ST,

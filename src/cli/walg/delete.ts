@@ -1,11 +1,8 @@
 // `wal-g delete`: retain, before, target, everything, garbage. A dry run unless --confirm is given.
 
 import type { BackupFacts } from "../../backup/backup-facts.ts";
-import { announceDeletion, executeDeletion } from "../../backup/delete.ts";
+import { announceDeletion } from "../../backup/delete.ts";
 import {
-  type DeletePlan,
-  type DeletePlanInput,
-  listedOrder,
   planBackups,
   planBefore,
   planEverything,
@@ -21,7 +18,6 @@ import {
   retainTarget,
   targetFamily,
 } from "../../backup/delete-target.ts";
-import type { ObjectStore } from "../../storage/object-store.ts";
 import { segmentName } from "../../wal/segment-name.ts";
 import { readBackupFacts } from "../../backup/read-facts.ts";
 import { sameJson } from "./backups.ts";
@@ -34,6 +30,7 @@ import {
   pointOf,
   retainArguments,
 } from "./delete-arguments.ts";
+import { type Archive, finish, readArchiveKeys } from "./delete-finish.ts";
 import { type Flag, UsageError } from "./flags.ts";
 
 const RETAIN_EXAMPLES = [
@@ -135,11 +132,6 @@ export const DELETE_GARBAGE: WalgCommand = {
   run: (call) => withArchive(call, garbage),
 };
 
-/** What every deletion looks at first. */
-interface Archive extends DeletePlanInput {
-  readonly store: ObjectStore;
-}
-
 async function withArchive(
   call: Call,
   work: (call: Call, archive: Archive) => Promise<number>,
@@ -151,8 +143,7 @@ async function withArchive(
   log.info("retrieving permanent objects");
   const backups = await readBackupFacts(store, segmentBytes, signal);
   logPermanent(call, backups);
-  const keys: string[] = [];
-  for await (const { key } of store.list("", signal)) keys.push(key);
+  const keys = await readArchiveKeys(store, signal);
   return work(call, { store, backups, keys, segmentBytes });
 }
 
@@ -309,34 +300,3 @@ const GARBAGE_MODES: Readonly<Record<string, string>> = {
   ARCHIVES: "Archive-only mode selected. Will remove only outdated WAL files.",
   BACKUPS: "Backups-only mode selected. Will remove only leftover backup files.",
 };
-
-/** Shows the plan and, if confirmed, carries it out together with what an earlier deletion left undone. */
-async function finish(call: Call, archive: Archive, plan: DeletePlan, below = ""): Promise<number> {
-  const { flags, log } = call;
-  log.info("Evaluating objects for deletion...");
-  const whole = withLeftovers(plan, archive);
-  const keys = listedOrder(whole);
-  for (const key of keys) {
-    const shown = key.startsWith(below) ? key.slice(below.length) : key;
-    log.info(`Object marked for deletion: ${shown} storage=default`);
-  }
-  if (keys.length === 0) log.info("No objects matched the deletion criteria.");
-  else if (!flags.isOn("confirm")) {
-    log.info(`Dry run: objects would be deleted count=${keys.length}, Run with --confirm to execute`);
-  } else {
-    const count = await executeDeletion(whole, archive.store, call);
-    log.info(`Objects deleted successfully: count=${count}`);
-  }
-  return 0;
-}
-
-function withLeftovers(plan: DeletePlan, archive: Archive): DeletePlan {
-  const complete = new Set(archive.backups.map((backup) => backup.name));
-  const left = [...unfinishedDeletions(archive.keys)].filter((name) => !complete.has(name));
-  const more = planBackups(new Set(left), archive);
-  return {
-    ...plan,
-    objects: [...new Set([...plan.objects, ...more.objects])],
-    marks: [...new Set([...plan.marks, ...more.marks])],
-  };
-}

@@ -41,7 +41,7 @@ export async function runWalg(
   const write = tools.writeError ?? ((text: string): void => void process.stderr.write(text));
   if (found === null) return answerOther(args, context, write);
   const { command, rest } = found;
-  const subject = subjectOf(command);
+  const subject = subjectOf(command, context.program);
   let parsed: ReturnType<typeof parseFlags>;
   let flags: FlagValues;
   try {
@@ -118,13 +118,16 @@ function takesValue(arg: string, command: WalgCommand | null): boolean {
 }
 
 /** What help says of a command. */
-export function subjectOf(command: WalgCommand): HelpSubject {
+export function subjectOf(command: WalgCommand, program: CommandContext["program"]): HelpSubject {
   const words = command.path.split(" ");
   const parents = WALG_COMMANDS.filter(
     (other) => other !== command && command.path.startsWith(`${other.path} `),
   );
   const children = WALG_COMMANDS.filter(
-    (other) => other.path.startsWith(`${command.path} `) && other.path.split(" ").length === words.length + 1,
+    (other) =>
+      other.path.startsWith(`${command.path} `) &&
+      other.path.split(" ").length === words.length + 1 &&
+      (other.only === undefined || other.only === program),
   );
   return {
     ...command,

@@ -1,4 +1,4 @@
-// `wal-g wal-verify`: WAL-G's checks by name, with its output and its exit status, which is 0 also for a FAILURE.
+// `wal-g wal-verify`: WAL-G's checks by name, with its output and, under its name, its exit status, which is 0 also for a FAILURE.
 
 import { SegmentSet } from "../../archive/gaps.ts";
 import { type BackupFacts, comparePlaces } from "../../backup/backup-facts.ts";
@@ -77,8 +77,13 @@ async function verifyWal(call: Call): Promise<number> {
     results.timeline = { current: position.timeline, highest: highestTimeline(listing) };
   }
   print(flags.isOn("json") ? asJson(results, segmentBytes) : asText(results, segmentBytes));
-  return 0;
+  // WAL-G exits 0 for a FAILURE too; only under our own name the status tells of it.
+  return call.context.program === "holdfast" && isFailure(results) ? 1 : 0;
 }
+
+const isFailure = ({ integrity, timeline }: CheckResults): boolean =>
+  integrity?.status === "FAILURE" ||
+  (timeline !== undefined && checkTimeline(timeline.current, timeline.highest) === "FAILURE");
 
 function positionOfFlags(flags: FlagValues): ServerPosition | null {
   const [timeline, lsn] = [flags.text("timeline"), flags.text("lsn")];
