@@ -107,7 +107,7 @@ test("every source file begins with a comment that says what it holds", () => {
 });
 
 test("names of files and folders are kebab-case", () => {
-  const odd = SOURCES.filter((file) => !/^src\/([a-z0-9-]+\/)+[a-z0-9-]+\.ts$/.test(file));
+  const odd = SOURCES.filter((file) => !/^src\/([a-z0-9-]+\/)+[a-z0-9-]+(\.d)?\.ts$/.test(file));
   assert.deepEqual(odd, []);
 });
 
