@@ -16,12 +16,12 @@ const addressOf = (pg: ScratchPostgres): Parameters<typeof startBackup>[0] => ({
   user: "postgres",
   applicationName: "trial",
 });
-const signal = AbortSignal.timeout(60_000);
+const soon = (): AbortSignal => AbortSignal.timeout(120_000);
 
 test("a copy made inside the session, with its label, recovers and has the rows", async () => {
   await using pg = await scratchPostgres({ conf: ["wal_keep_size = 200MB"] });
   await pg.psql("create table t as select generate_series(1, 1000) i");
-  await using session = await startBackup(addressOf(pg), "trial label", { signal });
+  await using session = await startBackup(addressOf(pg), "trial label", { signal: soon() });
   assert.equal(session.fromStandby, false);
   await pg.psql("insert into t select generate_series(1001, 2000)");
   await using copy = await scratchPostgres({ start: false });
@@ -31,7 +31,7 @@ test("a copy made inside the session, with its label, recovers and has the rows"
     filter: (path) => !/postmaster\.(pid|opts)$/.test(path),
   });
   await session.ping();
-  const stop = await session.stop({ timeoutMs: 30_000, signal });
+  const stop = await session.stop({ timeoutMs: 30_000, signal: soon() });
   assert.match(
     stop.label,
     new RegExp(`^START WAL LOCATION: ${formatLsn(session.start)} .*\\nCHECKPOINT LOCATION: `),
@@ -54,10 +54,10 @@ test("a copy made inside the session, with its label, recovers and has the rows"
 test("left early, Postgres forgets the backup; stopped twice is an error", async () => {
   await using pg = await scratchPostgres();
   {
-    await using session = await startBackup(addressOf(pg), "left early", { signal });
+    await using session = await startBackup(addressOf(pg), "left early", { signal: soon() });
     await session.ping();
   }
-  await using session = await startBackup(addressOf(pg), "second", { signal });
+  await using session = await startBackup(addressOf(pg), "second", { signal: soon() });
   await session.stop();
   await assert.rejects(session.stop(), ServerError);
 });
@@ -77,7 +77,7 @@ test("an abort while the checkpoint is spread ends the session", async () => {
 
 test("a session whose server went away says so", async () => {
   await using pg = await scratchPostgres();
-  await using session = await startBackup(addressOf(pg), "cut", { signal });
+  await using session = await startBackup(addressOf(pg), "cut", { signal: soon() });
   await pg.stop("immediate");
   await assert.rejects(session.ping(), ServerError);
   await assert.rejects(session.stop(), ServerError);

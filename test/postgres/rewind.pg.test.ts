@@ -12,7 +12,7 @@ import { rewind, RewindError } from "../../src/postgres/rewind.ts";
 import { giveTo } from "../support/local-server.ts";
 import { type ScratchPostgres, scratchPostgres } from "../support/scratch-postgres.ts";
 
-const signal = AbortSignal.timeout(60_000);
+const soon = (): AbortSignal => AbortSignal.timeout(120_000);
 const user = await postgresUser(process.getuid?.());
 
 /** A primary with a standby that has been promoted away from it; the old one wrote on and is stopped. */
@@ -91,7 +91,7 @@ test("an old primary that wrote on is turned back, with WAL from the archive, an
   for (const name of ["000000010000000000000003", "000000010000000000000004"]) {
     await rm(join(old.dataDirectory, "pg_wal", name), { force: true });
   }
-  const outcome = await rewind(plan(old, next, await passfile(old, "rewinder-password_1")), signal);
+  const outcome = await rewind(plan(old, next, await passfile(old, "rewinder-password_1")), soon());
   assert.equal(outcome.kind, "rewound", outcome.output);
   assert.match(outcome.output, /servers diverged at WAL location/);
   await writeFile(join(old.dataDirectory, "standby.signal"), "");
@@ -113,7 +113,7 @@ test("a wrong password is an error that does not show it, and a server that runs
   const { old, next } = pair;
   await old.stop();
   await assert.rejects(
-    rewind(plan(old, next, await passfile(old, "wrong-password")), signal),
+    rewind(plan(old, next, await passfile(old, "wrong-password")), soon()),
     (error: unknown) => {
       assert.ok(error instanceof RewindError);
       assert.match(
@@ -126,7 +126,7 @@ test("a wrong password is an error that does not show it, and a server that runs
   );
   await old.start();
   const right = await passfile(old, "rewinder-password_1");
-  await assert.rejects(rewind(plan(old, next, right), signal), RewindError);
+  await assert.rejects(rewind(plan(old, next, right), soon()), RewindError);
 });
 
 test("what pg_rewind does not see as diverged is told apart: it proves nothing", async () => {
@@ -138,6 +138,6 @@ test("what pg_rewind does not see as diverged is told apart: it proves nothing",
   await next.run("pg_basebackup", ["-D", `${next.root}/copy`, "-X", "stream", "-c", "fast"]);
   await using twin = await scratchPostgres({ dataDirectory: `${next.root}/copy` });
   await twin.stop();
-  const outcome = await rewind(plan(twin, next, await passfile(old, "rewinder-password_1")), signal);
+  const outcome = await rewind(plan(twin, next, await passfile(old, "rewinder-password_1")), soon());
   assert.equal(outcome.kind, "not-needed", outcome.output);
 });
