@@ -35,6 +35,7 @@ export interface Local {
   readonly timeline: number;
   readonly recordEnd: Lsn;
   readonly replayed: Lsn;
+  readonly durable: Lsn | null;
   readonly streaming: boolean;
 }
 

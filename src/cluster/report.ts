@@ -40,6 +40,8 @@ export interface Report {
   /** Record end of what is on the disk: greatest(receive, replay), or the flush position of a primary. */
   readonly recordEnd: Lsn;
   readonly replayed: Lsn;
+  /** A primary: up to where the store has it; standbys keep the WAL from there on. */
+  readonly durable: Lsn | null;
   readonly streaming: boolean;
   /** The primary this member knows, and how long ago it heard from it itself. */
   readonly primary: { readonly name: string; readonly heardAgoMs: number } | null;
@@ -66,6 +68,7 @@ export function formatReport(report: Report): string {
     ...report,
     recordEnd: formatLsn(report.recordEnd),
     replayed: formatLsn(report.replayed),
+    durable: report.durable === null ? null : formatLsn(report.durable),
   });
 }
 
@@ -96,6 +99,7 @@ export function parseReport(text: string): Report | null {
       timeline: readNumber(field, "timeline"),
       recordEnd: parseLsn(readText(field, "recordEnd")),
       replayed: parseLsn(readText(field, "replayed")),
+      durable: typeof field["durable"] === "string" ? parseLsn(field["durable"]) : null,
       streaming: field["streaming"] === true,
       primary:
         primary === null

@@ -25,6 +25,7 @@ const other = (more: Partial<Report> = {}, isAlive = true): MemberView => ({
     accepting: false,
     epoch: null,
     replayed: parseLsn("0/500"),
+    durable: null,
     streaming: false,
     primary: null,
     gateForMs: null,

@@ -29,6 +29,7 @@ const report = (name: string, more: Partial<Report> = {}): Report => ({
   timeline: 1,
   recordEnd: parseLsn("0/100"),
   replayed: parseLsn("0/100"),
+  durable: null,
   streaming: true,
   primary: null,
   gateForMs: null,

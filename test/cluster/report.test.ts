@@ -22,6 +22,7 @@ const report: Report = {
   timeline: 3,
   recordEnd: parseLsn("1/ABCDEF00"),
   replayed: parseLsn("1/ABCDEF00"),
+  durable: null,
   streaming: false,
   primary: { name: "n1", heardAgoMs: 20 },
   gateForMs: null,

@@ -201,6 +201,7 @@ export class SimulatedNode {
       timeline: timelineOf(this.position.branch),
       recordEnd: lsn,
       replayed: lsn,
+      durable: null,
       streaming: this.upstream !== null,
     };
   }

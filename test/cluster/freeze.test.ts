@@ -1,0 +1,82 @@
+// Real processes are stopped in their tracks, go on, and are killed; the watcher does it by itself.
+
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { test, type TestContext } from "node:test";
+import { freezeServer, killFrozenServer, thawServer } from "../../src/cluster/freeze.ts";
+import { Watcher } from "../../src/cluster/watcher.ts";
+
+/** A parent with two children, each in a session of its own, as Postgres has them. */
+async function family(t: TestContext): Promise<{ parent: ChildProcess; states: () => string[] }> {
+  const parent = spawn("sh", ["-c", "setsid sleep 60 & setsid sleep 60 & echo up; wait"], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  await new Promise((resolve) => parent.stdout.once("data", resolve));
+  const pids = readFileSync(`/proc/${parent.pid}/task/${parent.pid}/children`, "utf8")
+    .trim()
+    .split(" ")
+    .map(Number);
+  t.after(() => {
+    for (const pid of [...pids, parent.pid!]) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // It is gone already.
+      }
+    }
+  });
+  return {
+    parent,
+    states: () =>
+      [parent.pid!, ...pids].map((pid) => {
+        try {
+          return readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]![0]!;
+        } catch {
+          return "gone";
+        }
+      }),
+  };
+}
+
+test("a family stands still, goes on, and dies without another step", async (t) => {
+  const { parent, states } = await family(t);
+  freezeServer(parent.pid!);
+  await sleep(20);
+  assert.deepEqual(states(), ["T", "T", "T"]);
+  thawServer(parent.pid!);
+  await sleep(20);
+  assert.deepEqual(states(), ["S", "S", "S"]);
+  freezeServer(parent.pid!);
+  killFrozenServer(parent.pid!);
+  await sleep(50);
+  assert.ok(
+    states().every((state) => state === "gone" || state === "Z"),
+    states().join(),
+  );
+});
+
+test("a process that is gone is no error", () => {
+  assert.doesNotThrow(() => thawServer(2 ** 22 - 3));
+});
+
+test("the watcher freezes when the licence runs out, also while the event loop is busy", async (t) => {
+  const { parent, states } = await family(t);
+  await using watcher = new Watcher({ tickMs: 5 });
+  await sleep(100);
+  watcher.guard(parent.pid!);
+  watcher.renew(300);
+  await sleep(100);
+  assert.deepEqual(states(), ["S", "S", "S"]);
+  watcher.renew(100);
+  const end = performance.now() + 300;
+  while (performance.now() < end);
+  assert.deepEqual(states(), ["T", "T", "T"]);
+  assert.equal(watcher.isFrozen, true);
+  thawServer(parent.pid!);
+  watcher.noteThawed();
+  watcher.renew(null);
+  await sleep(50);
+  assert.deepEqual(states(), ["S", "S", "S"]);
+});
