@@ -116,6 +116,8 @@ export function judgeHistory(
   target: TimelinePath,
   log: HistoryKnowledge | null,
 ): HistoryVerdict {
+  // The first timeline has no history, and Postgres knows it.
+  if (timeline === 1) return { kind: "absent", because: "timeline 1 has no history" };
   if (log === null) return { kind: "stored", otherwise: "absent" };
   if (log.accepted.has(timeline)) return { kind: "accepted" };
   if (timeline > log.lastTimeline) {

@@ -77,7 +77,7 @@ export class Streamer {
     this.ended = this.#run().then((end) => {
       this.#phase = end.kind === "fenced" || end.kind === "diverged" ? "fenced" : "stopped";
       this.#because = "because" in end ? end.because : end.kind;
-      reject(new FencedError(`the streamer ended: ${this.#because}`));
+      reject(end.kind === "failed" ? end.error : new FencedError(`the streamer ended: ${this.#because}`));
       this.#complete.resolve(false);
       return end;
     });

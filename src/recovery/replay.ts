@@ -35,6 +35,7 @@ export class Replay {
   #endedByItself = 0;
   #restarts = 0;
   #toldMs = -Infinity;
+  #seen: WalPositions | null = null;
 
   constructor(order: ReplayOrder, host: ReplayHost, command: RestoreCommand) {
     this.#order = order;
@@ -103,9 +104,10 @@ export class Replay {
   tell(
     phase: ReplayProgress["phase"],
     because: string,
-    positions: WalPositions | null = null,
+    positions: WalPositions | null = this.#seen,
     to: Lsn = this.#order.end,
   ): void {
+    this.#seen = positions;
     const { clock } = this.#host;
     const now = clock.monotonicMs();
     const replayed = positions?.replayed ?? null;

@@ -159,6 +159,7 @@ const histories = [
     log: { ...log, accepted: new Set<number>(), hasLog: false },
     expected: "absent",
   },
+  { name: "timeline 1 has none", timeline: 1, log, expected: "absent" },
   { name: "without anything", timeline: 2, log: null, expected: "stored, else absent" },
 ] as const;
 

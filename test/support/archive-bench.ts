@@ -110,6 +110,9 @@ export interface PrimaryOptions {
 }
 
 /** The streamer of a running server, and what stands behind it. */
+/** The slice of a server that archiving needs. */
+export type ArchivingServer = Pick<ScratchPostgres, "dataDirectory" | "host" | "port" | "psql">;
+
 export class Archiving implements AsyncDisposable {
   readonly streamer: Streamer;
   readonly owner: LogOwner;
@@ -123,7 +126,7 @@ export class Archiving implements AsyncDisposable {
 
   /** Takes the log over for a running server and streams into it. */
   static async begin(
-    server: ScratchPostgres,
+    server: ArchivingServer,
     store: ObjectStore,
     hooks: Hooks,
     options: PrimaryOptions,
@@ -142,6 +145,10 @@ export class Archiving implements AsyncDisposable {
         fencing: "conditional",
         cipher: codec.cipher,
       }));
+    testLog.debug("claimed", {
+      tip: claim.view.tip,
+      slots: claim.view.slots.map(({ header }) => JSON.stringify(header, printable)),
+    });
     const owner = new LogOwner({
       ...tools,
       ...DEFAULT_RHYTHM,
@@ -172,7 +179,7 @@ export class Archiving implements AsyncDisposable {
   }
 
   /** Waits until everything the server has written by now is durable. */
-  async settle(server: ScratchPostgres, limitMs = 30_000): Promise<void> {
+  async settle(server: ArchivingServer, limitMs = 30_000): Promise<void> {
     const end = BigInt(
       (await server.psql("select pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')")).split(".")[0]!,
     );
@@ -197,7 +204,7 @@ export class Archiving implements AsyncDisposable {
 }
 
 async function beginningOf(
-  server: ScratchPostgres,
+  server: ArchivingServer,
   store: ObjectStore,
   claim: Claim,
   { beginning, signal, codec = LZ4 }: PrimaryOptions,
@@ -259,7 +266,7 @@ async function giveAll(path: string, { uid, gid }: { uid?: number; gid?: number 
 }
 
 /** The source that reads what `server`'s owner wrote. */
-export async function sourceOf(server: ScratchPostgres, store: ObjectStore): Promise<ArchiveSource> {
+export async function sourceOf(server: ArchivingServer, store: ObjectStore): Promise<ArchiveSource> {
   const { systemId, segmentBytes } = await readControlFile(server.dataDirectory);
   return {
     store,

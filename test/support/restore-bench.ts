@@ -1,8 +1,9 @@
 // A node around a restore, for tests: fetches, starts Postgres as a child, answers its restore_command, fences.
 
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { RestoreCommand } from "../../src/archive/restore-command.ts";
 import { noCipher } from "../../src/codec/encryption.ts";
 import { systemClock } from "../../src/base/clock.ts";
@@ -68,6 +69,11 @@ export class RestoreBench implements AsyncDisposable {
     return new RestoreBench(folder.path, await freePort(), hooks, user, things);
   }
 
+  /** The folder of the Unix socket. */
+  get host(): string {
+    return this.root;
+  }
+
   get answers(): Answers {
     return this.hooks.answers;
   }
@@ -91,10 +97,10 @@ export class RestoreBench implements AsyncDisposable {
     change: Partial<ReplayOrder> = {},
   ): Promise<PromotedReplay> {
     const order = { ...orderOf(plan, archive, own !== archive.source.store), ...change };
-    return await performRestore(order, await this.host(own, signal));
+    return await performRestore(order, await this.surroundings(own, signal));
   }
 
-  async host(own: ObjectStore, signal: AbortSignal): Promise<ReplayHost> {
+  async surroundings(own: ObjectStore, signal: AbortSignal): Promise<ReplayHost> {
     const tools = { clock: systemClock, log: testLog, signal };
     return {
       ...tools,
@@ -178,6 +184,13 @@ export class RestoreBench implements AsyncDisposable {
     return psql(this, sql, database);
   }
 
+  /** SIGKILL to the postmaster and its children. */
+  async kill(): Promise<void> {
+    if (this.server === null) return;
+    await killTree(this.server.pid);
+    await this.server.exited;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.server?.running === true) await this.server.stop({ fastMs: 5_000, immediateMs: 5_000 });
     await this.#things.disposeAsync();
@@ -202,6 +215,26 @@ export class RestoreBench implements AsyncDisposable {
     );
     return { pid: child.pid!, exited, kill: (name) => child.kill(name) };
   };
+}
+
+async function killTree(pid: number): Promise<void> {
+  process.kill(pid, "SIGSTOP"); // so that it starts no new child
+  const { stdout } = await promisify(execFile)("ps", ["-o", "pid=", "--ppid", String(pid)]).catch(() => ({
+    stdout: "",
+  }));
+  for (const child of [
+    ...stdout
+      .split("\n")
+      .map(Number)
+      .filter((n) => n > 0),
+    pid,
+  ]) {
+    try {
+      process.kill(child, "SIGKILL");
+    } catch {
+      // It ended by itself in the meantime.
+    }
+  }
 }
 
 const minimums = (settings: RecoverySettings): Parameters => ({
