@@ -43,7 +43,7 @@ ARG BASE_IMAGE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG POSTGRES_VERSION=unknown
-ENV PG_MAJOR=${PG_MAJOR} PGDATA=/data/pgdata PATH=/usr/lib/postgresql/${PG_MAJOR}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ENV NODE_COMPILE_CACHE=/opt/holdfast/.compiled PG_MAJOR=${PG_MAJOR} PGDATA=/data/pgdata PATH=/usr/lib/postgresql/${PG_MAJOR}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 COPY --from=program /usr/local/bin/node /usr/local/bin/node
 COPY --from=program /opt/holdfast/node_modules /opt/holdfast/node_modules
 COPY package.json /opt/holdfast/
@@ -53,9 +53,10 @@ COPY image/usr /usr
 COPY image/root /root
 RUN set -eu; \
     ln -s /opt/holdfast/bin/holdfast.js /usr/local/bin/holdfast; ln -s /opt/holdfast/bin/wal-g.js /usr/local/bin/wal-g; \
-    install -d -m 0755 /data /run/holdfast /docker-entrypoint-initdb.d; \
-    install -d -o postgres -g postgres -m 2775 /run/postgresql; \
-    holdfast --version; wal-g --version
+    install -d -m 0755 /data /docker-entrypoint-initdb.d; install -d -m 1777 /run/holdfast; \
+    install -d -o postgres -g postgres -m 3777 /run/postgresql; \
+    holdfast --version; wal-g --version; holdfast help supervise > /dev/null; RELEASE_COMMAND=1 POSTGRES_PASSWORD=none WALG_FILE_PREFIX=/tmp holdfast supervise > /dev/null; \
+    rm -rf /data/* /run/holdfast/* /tmp/*
 LABEL org.opencontainers.image.title="holdfast" \
       org.opencontainers.image.description="Highly available Postgres that survives the loss of its volume" \
       org.opencontainers.image.licenses="Apache-2.0" \

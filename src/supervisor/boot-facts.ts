@@ -3,6 +3,7 @@
 import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, unreachable } from "../base/errors.ts";
+import { UNFINISHED_FETCH_NAME } from "../backup/fetch.ts";
 import { listBackups, readSentinel } from "../backup/catalog.ts";
 import { inspectVolume, type VolumePaths } from "../postgres/data-directory.ts";
 import { type ObjectStore, StoreError } from "../storage/object-store.ts";
@@ -24,6 +25,9 @@ export async function gatherVolume(paths: VolumePaths, major: number): Promise<V
     case "foreign":
       return { kind: "foreign", because: state.because };
     case "unmarked":
+      // `wal-g backup-fetch` by hand, killed: what it left was never whole.
+      if (await exists(join(paths.dataDirectory, UNFINISHED_FETCH_NAME)))
+        return { kind: "unfinished", work: "seed" };
       if (state.control === null) return { kind: "foreign", because: state.because };
       if (state.major !== null && state.major !== major)
         return { kind: "wrong-version", found: String(state.major), expected: String(major) };
