@@ -3,7 +3,8 @@
 import { createHash } from "node:crypto";
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { makeBlockCompressor } from "../codec/block-compressor.ts";
+import { copies } from "../base/bytes.ts";
+import { type BlockCompressor, makeBlockCompressor } from "../codec/block-compressor.ts";
 import { type Compression, compress } from "../codec/compression.ts";
 import type { Cipher, CipherKey } from "../codec/encryption.ts";
 import type { Lsn } from "../wal/lsn.ts";
@@ -73,8 +74,16 @@ export async function packPart(
 ): Promise<PackResult> {
   const hash = createHash("sha256");
   let storedBytes = 0;
-  const packer = new PartPacker(job, note);
-  for await (const piece of cipher.encrypt(compressBlocks(job.compression, packer.paced()))) {
+  const compressor = makeBlockCompressor(job.compression, BLOCK_BYTES);
+  const packer = new PartPacker(job, note, compressor?.input ?? new Uint8Array(BLOCK_BYTES));
+  // Without encryption a piece is sent, which copies it, before the next is made in the same memory.
+  const packed =
+    compressor === null
+      ? compress(job.compression, copies(packer.paced()))
+      : cipher.name === "none"
+        ? compressBlocks(compressor, packer.paced())
+        : copies(compressBlocks(compressor, packer.paced()));
+  for await (const piece of cipher.encrypt(packed)) {
     if (piece.byteLength === 0) continue;
     hash.update(piece);
     storedBytes += piece.byteLength;
@@ -84,38 +93,27 @@ export async function packPart(
   return { storedBytes, sha256: hash.digest("hex") };
 }
 
-/** `blocks` may reuse their memory: nothing of a block is kept once the next is asked for. */
 async function* compressBlocks(
-  compression: Compression,
+  compressor: BlockCompressor,
   blocks: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
-  const compressor = makeBlockCompressor(compression);
-  if (compressor === null) {
-    yield* compress(compression, copies(blocks));
-    return;
-  }
   yield compressor.begin();
-  for await (const block of blocks) {
-    const packed = compressor.block(block);
-    yield packed === block ? Uint8Array.from(block) : packed;
-  }
+  for await (const { byteLength } of blocks) yield compressor.block(byteLength);
   yield compressor.end();
-}
-
-async function* copies(blocks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  for await (const block of blocks) yield Uint8Array.from(block);
 }
 
 class PartPacker {
   readonly #job: PackJob;
   readonly #note: (note: PackNote) => void;
-  readonly #block = new Uint8Array(BLOCK_BYTES);
+  readonly #block: Uint8Array;
   readonly #checker: PageChecker | null;
   #used = 0;
   #members: PackedMember[] = [];
   #readBytes = 0;
 
-  constructor(job: PackJob, note: (note: PackNote) => void) {
+  /** `block` is the memory that every block is made in. */
+  constructor(job: PackJob, note: (note: PackNote) => void, block: Uint8Array) {
+    this.#block = block;
     this.#job = job;
     this.#note = note;
     this.#checker =
@@ -306,7 +304,7 @@ function goneIsNull<T>(look: () => T): T | null {
   }
 }
 
-/** One block of compression. Small, because lz4-napi hands out memory that is only freed at the next collection. */
+/** One block of compression. */
 const BLOCK_BYTES = 1 << 20;
 const SCAN_BYTES = 1 << 20;
 const MEMBERS_PER_NOTE = 500;

@@ -107,7 +107,8 @@ async function pushOne(
         const onAbort = (): void => channel.abort(asError(signal.reason));
         signal.addEventListener("abort", onAbort, { once: true });
         try {
-          await store.put(`${partsPrefix(backup)}${name}`, channel.receive(), signal);
+          const body = channel.receive({ givesBack: true });
+          await store.put(`${partsPrefix(backup)}${name}`, body, signal);
           const { storedBytes, sha256 } = (await channel.result()) as PackResult;
           log.debug("stored a part", { name, bytes: storedBytes });
           return { part: { name, bytes: storedBytes, sha256 }, members };

@@ -5,7 +5,8 @@ import { AppError, messageOf } from "../base/errors.ts";
 
 type Message =
   | { readonly kind: "bytes"; readonly bytes: Uint8Array }
-  | { readonly kind: "taken"; readonly bytes: number }
+  /** `memory` comes back to be used again. */
+  | { readonly kind: "taken"; readonly bytes: number; readonly memory: ArrayBuffer | null }
   | { readonly kind: "note"; readonly note: unknown }
   | { readonly kind: "end"; readonly result: unknown }
   | { readonly kind: "failed"; readonly error: PlainError };
@@ -28,6 +29,8 @@ export class ThreadChannel {
   readonly #windowBytes: number;
   readonly #onNote: (note: unknown) => void;
   #queue: Uint8Array[] = [];
+  /** Memory that came back; allocation and collection of gigabytes would cost more than all copies. */
+  #spare: ArrayBuffer[] = [];
   #unacknowledgedBytes = 0;
   #peer: { readonly result: unknown } | { readonly error: Error } | null = null;
   #wake: (() => void)[] = [];
@@ -44,14 +47,28 @@ export class ThreadChannel {
   }
 
   /** Sends a copy of the bytes. Waits while the window is full. */
-  send(bytes: Uint8Array): Promise<void> {
-    return this.move(Uint8Array.from(bytes));
+  async send(bytes: Uint8Array): Promise<void> {
+    await this.#hasRoom();
+    const spare = this.#spare.pop();
+    const fits = spare !== undefined && spare.byteLength >= bytes.byteLength;
+    const memory = fits ? spare : new ArrayBuffer(Math.max(bytes.byteLength, LEAST_SPARE_BYTES));
+    const copy = new Uint8Array(memory, 0, bytes.byteLength);
+    copy.set(bytes);
+    this.#sendNow(copy);
   }
 
   /** Hands over bytes that fill their memory, which nobody else may know: it is gone here afterwards. Waits as `send` does. */
   async move(bytes: Uint8Array): Promise<void> {
-    while (this.#unacknowledgedBytes >= this.#windowBytes) await this.#changed();
+    await this.#hasRoom();
+    this.#sendNow(bytes);
+  }
+
+  async #hasRoom(): Promise<void> {
+    while (this.#peer === null && this.#unacknowledgedBytes >= this.#windowBytes) await this.#changed();
     if (this.#peer !== null && "error" in this.#peer) throw this.#peer.error;
+  }
+
+  #sendNow(bytes: Uint8Array): void {
     this.#unacknowledgedBytes += bytes.byteLength;
     this.#post({ kind: "bytes", bytes }, [bytes.buffer as ArrayBuffer]);
   }
@@ -69,14 +86,18 @@ export class ThreadChannel {
     this.#post({ kind: "failed", error: plainOf(error) });
   }
 
-  /** What the peer sends, until its end. A piece counts as taken once the next is asked for. */
-  async *receive(): AsyncGenerator<Uint8Array> {
+  /**
+   * What the peer sends, until its end. A piece counts as taken once the next is asked for. With `givesBack` its memory
+   * goes back to the peer then: who keeps a piece any longer finds it empty.
+   */
+  async *receive({ givesBack = false } = {}): AsyncGenerator<Uint8Array> {
     for (;;) {
       const bytes = this.#queue.shift();
       if (bytes !== undefined) {
         const size = bytes.byteLength;
         yield bytes;
-        this.#post({ kind: "taken", bytes: size });
+        const memory = givesBack ? (bytes.buffer as ArrayBuffer) : null;
+        this.#post({ kind: "taken", bytes: size, memory }, memory === null ? [] : [memory]);
         continue;
       }
       if (this.#peer !== null) {
@@ -111,6 +132,7 @@ export class ThreadChannel {
         break;
       case "taken":
         this.#unacknowledgedBytes -= message.bytes;
+        if (message.memory !== null && this.#spare.length < MOST_SPARE) this.#spare.push(message.memory);
         break;
       case "note":
         this.#onNote(message.note);
@@ -165,4 +187,7 @@ export class WorkerError extends AppError {
 const errorOf = (error: PlainError): Error => new WorkerError(error);
 
 /** Bytes under way in one direction before the sender waits. */
-const WINDOW_BYTES = 3 << 20;
+const WINDOW_BYTES = 2 << 20;
+const MOST_SPARE = 8;
+/** A compressed block is mostly smaller than this, so that every spare fits. */
+const LEAST_SPARE_BYTES = 320 << 10;

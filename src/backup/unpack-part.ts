@@ -16,10 +16,9 @@ import {
 import { dirname, join } from "node:path";
 import { ByteSource } from "../base/byte-source.ts";
 import { AppError, messageOf, unreachable } from "../base/errors.ts";
-import type { ReadMethod } from "../codec/compression.ts";
+import { type ReadMethod, decompress } from "../codec/compression.ts";
 import type { Cipher, CipherKey } from "../codec/encryption.ts";
 import { CipherError, CodecError } from "../codec/codec-error.ts";
-import { openStream } from "../codec/seal.ts";
 import { BackupFormatError } from "./format-error.ts";
 import {
   INCREMENT_HEADER_BYTES,
@@ -78,7 +77,8 @@ export async function unpackPart(
   const unpacker = new PartUnpacker(job, note);
   const checked = checkedAgainst(job, input);
   try {
-    for await (const entry of readTar(openStream(checked, job.method, cipher))) await unpacker.take(entry);
+    for await (const entry of readTar(decompress(job.method, cipher.decrypt(checked), "here")))
+      await unpacker.take(entry);
   } catch (error) {
     throw named(error, job.object);
   }

@@ -118,6 +118,11 @@ export async function collect(
   return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, total);
 }
 
+/** The same pieces in memory of their own, for takers that keep what they get while the source uses its memory again. */
+export async function* copies(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of stream) yield Uint8Array.from(piece);
+}
+
 // oxlint-disable-next-line no-control-regex -- the whole ASCII range is meant
 const ASCII = /^[\u0000-\u007f]*$/;
 const STRICT_UTF8 = new TextDecoder("utf-8", { fatal: true });

@@ -82,13 +82,18 @@ export async function compressWhole(compression: Compression, bytes: Uint8Array)
 /**
  * Decompresses a stream in bounded memory. Concatenated and skippable frames are read. A cut, bytes behind the end, an
  * empty input and a wrong checksum throw CodecError, at the latest at the end: what was yielded before may be wrong.
+ * `here` decodes in this thread where that is possible: for threads that do nothing else.
  * brotli, lzma and none carry no checksum, so a changed bit that keeps the format valid can only be noticed by what
  * reads the content. Behind the end mark of lzma nothing is looked at.
  */
-export function decompress(method: ReadMethod, input: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
+export function decompress(
+  method: ReadMethod,
+  input: AsyncIterable<Uint8Array>,
+  where: "pool" | "here" = "pool",
+): AsyncIterable<Uint8Array> {
   switch (method) {
     case "lz4":
-      return decompressLz4(input);
+      return decompressLz4(input, where);
     case "zstd":
       return decompressZstd(input);
     case "brotli":

@@ -5,6 +5,7 @@ import lz4 from "lz4-napi";
 import { ByteReader } from "../base/bytes.ts";
 import { ByteSource } from "../base/byte-source.ts";
 import { CodecError } from "./codec-error.ts";
+import { Lz4Engine } from "./lz4-engine.ts";
 import { rechunk } from "./rechunk.ts";
 import { skipFrame } from "./skippable-frame.ts";
 import { Xxh32, xxh32 } from "./xxh32.ts";
@@ -28,32 +29,48 @@ export async function* compressLz4(input: AsyncIterable<Uint8Array>): AsyncGener
   yield uint32(0, content.digest());
 }
 
-/** The same frame block by block and without promises, for threads whose only work it is. Blocks hold 1 byte to 4 MiB. */
+/** The same frame block by block, for threads whose only work it is. A block's bytes go into `input` first. */
 export class Lz4BlockEncoder {
-  readonly #content = new Xxh32();
+  readonly #engine: Lz4Engine;
+
+  /** Blocks of at most `blockBytes`, up to 4 MiB. */
+  constructor(blockBytes: number) {
+    this.#engine = new Lz4Engine(blockBytes);
+  }
+
+  get input(): Uint8Array {
+    return this.#engine.input;
+  }
 
   begin(): Uint8Array {
     return HEADER;
   }
 
-  block(block: Uint8Array): Uint8Array {
-    this.#content.update(block);
-    return framed(block, lz4.compressSync(Buffer.from(block.buffer, block.byteOffset, block.byteLength)));
+  block(bytes: number): Uint8Array {
+    this.#engine.update(this.input.subarray(0, bytes));
+    return this.#engine.compress(bytes);
   }
 
   end(): Uint8Array {
-    return uint32(0, this.#content.digest());
+    return uint32(0, this.#engine.digest());
   }
 }
 
-/** Reads concatenated and skippable frames, linked or independent blocks. Throws CodecError. */
-export async function* decompressLz4(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/**
+ * Reads concatenated and skippable frames, linked or independent blocks. Throws CodecError. `where` says whether blocks
+ * are decoded by the thread pool or in this thread, which is faster and needs less memory, but holds up its event loop.
+ */
+export async function* decompressLz4(
+  input: AsyncIterable<Uint8Array>,
+  where: "pool" | "here" = "pool",
+): AsyncGenerator<Uint8Array> {
+  const engine = where === "here" ? new Lz4Engine(BLOCK_BYTES) : null;
   const source = new ByteSource(input);
   try {
     let frames = 0;
     while (frames === 0 || !(await source.atEnd())) {
       if (await skipFrame(source)) continue;
-      yield* readFrame(source);
+      yield* readFrame(source, engine);
       frames += 1;
     }
   } finally {
@@ -69,13 +86,14 @@ interface FrameHeader {
   readonly blockBytes: number;
 }
 
-async function* readFrame(source: ByteSource): AsyncGenerator<Uint8Array> {
+async function* readFrame(source: ByteSource, engine: Lz4Engine | null): AsyncGenerator<Uint8Array> {
   const header = await readHeader(source);
-  const content = new Xxh32();
+  engine?.startHash();
+  const content = engine ?? new Xxh32();
   let history: Uint8Array = new Uint8Array(0);
   let total = 0;
   for (;;) {
-    const block = await readBlock(source, header, history);
+    const block = await readBlock(source, header, history, engine);
     if (block === null) break;
     if (header.linked) history = lastBytes(history, block);
     if (header.contentChecksum) content.update(block);
@@ -121,6 +139,7 @@ async function readBlock(
   source: ByteSource,
   header: FrameHeader,
   history: Uint8Array,
+  engine: Lz4Engine | null,
 ): Promise<Uint8Array | null> {
   const word = readUint32(await mustTake(source, 4));
   if (word === 0) return null;
@@ -130,7 +149,10 @@ async function readBlock(
   if (header.blockChecksums && readUint32(await mustTake(source, 4)) !== xxh32(stored)) {
     throw new CodecError("lz4: a block checksum does not match");
   }
-  return word >= RAW_BLOCK ? Uint8Array.from(stored) : decodeBlock(stored, header, history);
+  if (word >= RAW_BLOCK) return Uint8Array.from(stored);
+  return engine === null
+    ? decodeBlock(stored, header, history)
+    : engine.decompress(stored, header.blockBytes, history).slice();
 }
 
 async function decodeBlock(
@@ -149,11 +171,7 @@ async function decodeBlock(
 }
 
 async function encodeBlock(block: Uint8Array): Promise<Uint8Array> {
-  return framed(block, await lz4.compress(block));
-}
-
-/** `packed` comes from lz4-napi: four bytes of length, then the raw block. */
-function framed(block: Uint8Array, packed: Buffer): Uint8Array {
+  const packed = await lz4.compress(block); // four bytes of length, then the raw block
   if (packed.byteLength - 4 >= block.byteLength) {
     return Buffer.concat([uint32(block.byteLength + RAW_BLOCK), block]);
   }

@@ -13,7 +13,7 @@
 //   reachable     while false every operation ends with `unknown` and without effect
 
 import type { Clock } from "../../src/base/clock.ts";
-import { collect } from "../../src/base/bytes.ts";
+import { collect, copies } from "../../src/base/bytes.ts";
 import {
   type ObjectBody,
   type ObjectInfo,
@@ -97,7 +97,7 @@ export class FaultyStore implements ObjectStore {
   }
 
   async put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
-    const bytes = body instanceof Uint8Array ? body : await collect(body);
+    const bytes = body instanceof Uint8Array ? body : await collect(copies(body));
     await this.#write(`put ${key}`, signal, (inner) => this.#inner.put(key, bytes, inner));
   }
 

@@ -1,7 +1,7 @@
 // A store in memory, for tests of what stands above the contract. It runs the contract's suite like any other.
 
 import { createHash } from "node:crypto";
-import { collect, compareKeys } from "../../src/base/bytes.ts";
+import { collect, compareKeys, copies } from "../../src/base/bytes.ts";
 import {
   type ObjectBody,
   type ObjectInfo,
@@ -40,7 +40,7 @@ export class MemoryStore implements ObjectStore {
 
   async put(key: string, body: Uint8Array | AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const bytes = body instanceof Uint8Array ? body : await collect(body);
+    const bytes = body instanceof Uint8Array ? body : await collect(copies(body));
     signal.throwIfAborted();
     this.#store(key, bytes);
   }
