@@ -211,12 +211,6 @@ async function nodeSettingsOf(
   };
 }
 
-/** What is always loaded, what a cluster needs, and what the user asks for; a library that is not installed must not keep the server down. */
-async function librariesOf({ postgres, cluster }: Settings, bin: string): Promise<readonly string[]> {
-  const wanted = ["pg_stat_statements", ...(cluster.nodes.length > 0 ? ["repmgr"] : []), ...postgres.preload];
-  return await loadableLibraries(bin, [...new Set(wanted)]);
-}
-
 async function environmentRestore(
   { restore, backup }: Settings,
   { clock, log }: CommandContext,
