@@ -4,6 +4,7 @@ import { segmentFloor } from "../wal/segment-name.ts";
 import { requireTip } from "./assemble.ts";
 import { BASE_DUE, type BaseTools, deleteBelow, draftBase, putBase, sweepBelow } from "./bases.ts";
 import { findForeign } from "./branch-watch.ts";
+import { insist } from "./insist.ts";
 import type { LiveBase, LiveSlot } from "./live-slot.ts";
 import type { LogView } from "./read.ts";
 import type { LogState } from "./run.ts";
@@ -81,9 +82,11 @@ export class LiveLog {
     return true;
   }
 
-  /** D3. */
+  /** D3, in the background of a takeover. */
   async sweep(): Promise<void> {
-    if (this.#base !== null) await sweepBelow(this.#base, this.#options.tools);
+    const base = this.#base;
+    const { tools } = this.#options;
+    if (base !== null) await insist("sweep below the base", () => sweepBelow(base, tools), tools);
   }
 }
 

@@ -28,6 +28,8 @@ export interface ReadOptions {
   readonly log?: Log;
   /** Known already, else read from cluster.json. */
   readonly identity?: ClusterIdentity;
+  /** 0 ≤ r < 1; spreads the pauses. */
+  readonly random?: () => number;
   /** How long answers that prove nothing are repeated; by default about 20 s. */
   readonly patience?: Backoff;
   /** An earlier view of the same log: what it accepted is not fetched again. */
@@ -126,7 +128,8 @@ class Reader {
   /** Repeats `work` while the answer proves nothing. */
   again<T>(what: string, work: () => Promise<T>): Promise<T> {
     const { clock = systemClock, log = silentLog, signal, patience = READ_PATIENCE } = this.#options;
-    return retry(`reading the log: ${what}`, work, mayPass, patience, { clock, log, signal });
+    const { random = Math.random } = this.#options;
+    return retry(`reading the log: ${what}`, work, mayPass, patience, { clock, log, signal, random });
   }
 
   /** Names under `prefix` from position `from` on, in order. A listing that breaks off is begun anew. */

@@ -45,6 +45,8 @@ export interface NewTimeline {
 export class LogWriter {
   readonly #options: WriterOptions;
   #open: SegmentBytes;
+  /** The segment before, if this writer filled it: a second source may still hand over its bytes. */
+  #full: SegmentBytes | null = null;
   #walk: RecordWalk;
   #batch: Batch | null = null;
   #newestCommit: number | null = null;
@@ -129,9 +131,12 @@ export class LogWriter {
     this.#checkHistory(change);
     const { timeline, parent, fork, promotion, cut, body } = change;
     const start = segmentFloor(fork, segmentBytes);
-    const below = this.#open.slice(start, fork)?.slice() ?? (await loadOpen(start, fork));
+    // The open segment is T*'s; with `cut` the parent may be another, with other bytes at the same place.
+    const isOwn = parent === this.#tip.timeline;
+    const below = (isOwn ? this.#open.slice(start, fork)?.slice() : null) ?? (await loadOpen(start, fork));
     const seq = queue.submit({ kind: "history", timeline, parent, fork, promotion, cut }, body);
     this.#open = new SegmentBytes(start, segmentBytes, below);
+    this.#full = null;
     this.#walk = new RecordWalk(fork, { ...this.#walkOptions(), isRecordEnd: true });
     await queue.whenSettled(seq, signal);
   }
@@ -151,6 +156,7 @@ export class LogWriter {
       start = end;
     }
     this.#open = new SegmentBytes(to, segmentBytes);
+    this.#full = null;
     this.#walk = new RecordWalk(to, this.#walkOptions());
     await queue.whenSettled(queue.planned.firstFree - 1, signal);
   }
@@ -182,17 +188,24 @@ export class LogWriter {
     const known = Number(end - lsn);
     if (known === 0) return bytes;
     const overlap = Math.min(known, bytes.byteLength);
-    const accepted = this.#open.slice(lsn, addBytes(lsn, overlap));
+    const inFull = Math.min(overlap, Math.max(0, Number(this.#open.start - lsn)));
+    this.#mustEqual(this.#full, lsn, bytes.subarray(0, inFull));
+    this.#mustEqual(this.#open, addBytes(lsn, inFull), bytes.subarray(inFull, overlap));
+    return bytes.subarray(overlap);
+  }
+
+  #mustEqual(segment: SegmentBytes | null, lsn: Lsn, bytes: Uint8Array): void {
+    if (bytes.byteLength === 0) return;
+    const accepted = segment?.slice(lsn, addBytes(lsn, bytes.byteLength)) ?? null;
     if (accepted === null) {
       throw new LogUseError(
         `WAL from ${formatLsn(lsn)} lies below the open segment at ${formatLsn(this.#open.start)}`,
         "start the stream at the start of the open segment",
       );
     }
-    if (Buffer.compare(accepted, bytes.subarray(0, overlap)) !== 0) {
+    if (Buffer.compare(accepted, bytes) !== 0) {
       throw new WalDivergedError(`WAL from ${formatLsn(lsn)} has other bytes than the log accepted`);
     }
-    return bytes.subarray(overlap);
   }
 
   /** Takes the first part of `bytes`, one slot or one segment at most, and says how many bytes that was. */
@@ -209,6 +222,7 @@ export class LogWriter {
     if (this.#open.isFull) {
       this.#seal();
       onSegment(this.#open);
+      this.#full = this.#open;
       this.#open = new SegmentBytes(this.end, this.#options.queue.planned.identity.segmentBytes);
     } else if (count < size) {
       this.#seal();

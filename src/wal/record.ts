@@ -227,7 +227,7 @@ export class RecordWalk {
     }
     if (overwrites) {
       // The record was cut by a crash; what follows was written instead of its rest.
-      s.record = freshRecord();
+      forget(s.record);
       return;
     }
     const missing = s.record.length - s.record.got;
@@ -339,7 +339,7 @@ export class RecordWalk {
     });
     s.previous = record.start;
     s.recordEnd = end;
-    s.record = freshRecord();
+    forget(record);
     if (end > s.at) {
       s.mode = "skip";
       s.skipTo = end;
@@ -387,6 +387,13 @@ const freshRecord = (): RecordState => ({
   crc: CRC32C_START,
   head: new Uint8Array(HEAD_BYTES),
 });
+
+/** The next record's bytes overwrite what header and head hold. */
+function forget(record: RecordState): void {
+  record.got = 0;
+  record.length = 0;
+  record.crc = CRC32C_START;
+}
 
 const align8 = (value: number): number => Math.ceil(value / 8) * 8;
 const XLOG_MANAGER = 0;

@@ -36,6 +36,7 @@ interface Received {
   readonly promotion: string;
 }
 
+type Backfill = Extract<Junction, { kind: "bring" }>["backfill"];
 type Promotion = "promote" | "restore" | "cut" | "short";
 
 export class Node {
@@ -53,6 +54,16 @@ export class Node {
   constructor(world: World, name: string) {
     this.#world = world;
     this.name = name;
+  }
+
+  /** The machine is started a second time from a copy of its volume while the first one runs on: two of one name. Null without a volume. */
+  twin(): Node | null {
+    if (this.server === null || this.#process === null) return null;
+    const twin = new Node(this.#world, this.name);
+    twin.server = this.server.snapshot();
+    twin.#starts = this.#starts + 100;
+    twin.start();
+    return twin;
   }
 
   act(action: Action): void {
@@ -86,6 +97,7 @@ export class Node {
       case "blind":
         return this.#promoteBlindly();
       case "read":
+      case "twin":
       case "trouble":
         return undefined;
       default:
@@ -183,6 +195,7 @@ export class Node {
     this.#starts += 1;
     const process = new Process(`${this.name}.${this.#starts}`, this.#world.clock);
     this.#process = process;
+    if (this.#world.random() < 0.2) this.#stumble(process);
     work(process)
       .catch((error: unknown) => {
         this.#world.log.info("a process ended", { process: process.name, because: messageOf(error) });
@@ -196,6 +209,15 @@ export class Node {
       .finally(() => {
         if (this.#process === process) this.#kill();
       });
+  }
+
+  /** Stands still for a while soon after its start, in the middle of a takeover as like as not. */
+  #stumble(process: Process): void {
+    const { clock, random } = this.#world;
+    clock.after(below(random, 1_500), () => {
+      process.pause();
+      clock.after(below(random, 90_000), () => process.resume());
+    });
   }
 
   #kill(): void {
@@ -214,7 +236,8 @@ export class Node {
   }
 
   #rollBack(): void {
-    if (this.#snapshot === null || this.#process !== null) return;
+    if (this.#snapshot === null) return;
+    this.#kill();
     this.server = this.#snapshot;
     this.#received = null;
     this.#snapshot = null;
@@ -247,6 +270,7 @@ export class Node {
 
   /** `promote --force` with the store away (G1): brings its timeline later, or becomes a suspect. */
   #promoteBlindly(): void {
+    if (this.#received === null) this.#follow();
     const received = this.#received;
     if (received === null || this.#process !== null) return;
     const end = recordsEnd(this.#start, received.bytes, this.#world.identity.segmentBytes);
@@ -317,19 +341,25 @@ export class Node {
     this.#becomePrimary(local, fork, { path, promotion: parent.promotion }, timeline);
     const server = this.server!;
     await owner.begin({ kind: "bring" });
-    await this.#bring(owner, server, { cut, end: parent.end, parent: leaves });
+    this.#acknowledge(owner, process, server);
+    const backfill = !cut && fork > parent.end ? { from: parent.end, to: fork } : null;
+    await this.#bring(owner, server, { cut, backfill, parent: leaves });
   }
 
   /** S2: the parent's bytes up to the fork, the history slot, the doors. */
   async #bring(
     owner: LogOwner,
     server: Server,
-    { cut, end, parent }: { readonly cut: boolean; readonly end: Lsn; readonly parent: number },
+    {
+      cut,
+      backfill,
+      parent,
+    }: { readonly cut: boolean; readonly backfill: Backfill; readonly parent: number },
   ): Promise<void> {
     const { timeline, begin: fork } = lastStep(server.path);
-    if (!cut && fork > end) {
-      for (let at = end; at < fork;) {
-        const to = fork - at > 10_000n ? lsnOf(at + 10_000n) : fork;
+    if (backfill !== null) {
+      for (let at = backfill.from; at < backfill.to;) {
+        const to = backfill.to - at > 10_000n ? lsnOf(at + 10_000n) : backfill.to;
         await owner.append(at, parent, server.bytes(at, to));
         at = to;
       }
@@ -347,6 +377,8 @@ export class Node {
     const decision = await this.#decide(owner, claim, server);
     this.#world.count(decision.kind);
     this.#world.log.info("junction", { process: process.name, ...decision });
+    if (decision.kind === "continue" || decision.kind === "bring")
+      this.#checkJunction(server, claim.view, decision);
     switch (decision.kind) {
       case "genesis": {
         const { path, promotion } = server;
@@ -360,15 +392,18 @@ export class Node {
         const { segmentBytes } = claim.identity;
         const genesis = await planGenesis(this.#storeFor(process), { ...options, segmentBytes });
         await owner.begin({ kind: "genesis", genesis, openBytes: new Uint8Array(0) });
+        this.#acknowledge(owner, process, server);
         break;
       }
       case "continue":
         await owner.begin({ kind: "continue" });
+        this.#acknowledge(owner, process, server);
         break;
       case "bring": {
-        const { end, timeline } = claim.view.tip!;
+        const { backfill } = decision;
         await owner.begin({ kind: "bring" });
-        await this.#bring(owner, server, { cut: false, end, parent: timeline });
+        this.#acknowledge(owner, process, server);
+        await this.#bring(owner, server, { cut: false, backfill, parent: claim.view.tip!.timeline });
         break;
       }
       case "suspect":
@@ -380,6 +415,25 @@ export class Node {
     }
     server.recover();
     await this.#lead2(owner, process, this.#world.random);
+  }
+
+  /** What continues the log must be the log, byte for byte and promotion for promotion. */
+  #checkJunction(
+    server: Server,
+    view: LogView,
+    decision: Extract<Junction, { kind: "continue" | "bring" }>,
+  ): void {
+    const { path, end, promotion } = view.tip!;
+    const to = decision.kind === "bring" && decision.fork < end ? decision.fork : end;
+    const theirs = this.#world.truth.compose(path, to);
+    if (theirs === null || Buffer.compare(server.bytes(this.#start, to), theirs) !== 0) {
+      this.#world.fail(
+        `T6: ${this.name} may ${decision.kind} with other bytes below ${formatLsn(to)} than the log has`,
+      );
+    }
+    if (promotion !== (decision.kind === "continue" ? server.promotion : server.parentPromotion)) {
+      this.#world.fail(`T6: ${this.name} may ${decision.kind} on another promotion than the log's`);
+    }
   }
 
   async #decide(owner: LogOwner, claim: Claim, server: Server): Promise<Junction> {
@@ -409,7 +463,6 @@ export class Node {
   async #lead2(owner: LogOwner, process: Process, random: () => number): Promise<void> {
     const server = this.server!;
     this.#owner = owner;
-    const acknowledging = this.#acknowledge(owner, process, server);
     try {
       for (let sent = owner.streamFrom; !owner.lost.aborted;) {
         if (random() < 0.5) server.write(random);
@@ -418,7 +471,6 @@ export class Node {
         if (random() < 0.03) sent = random() < 0.5 ? owner.end : owner.streamFrom; // a new connection (W6)
       }
     } finally {
-      await acknowledging;
       this.#world.count(owner.lost.aborted ? "fenced" : "ended");
     }
   }
@@ -445,10 +497,8 @@ export class Node {
 
   async #streamOnce(owner: LogOwner, server: Server): Promise<void> {
     for (let at = owner.streamFrom; at < server.flushed;) {
-      const to =
-        server.flushed - at > 10_000n
-          ? lsnOf(at + 20_000n - ((at + 20_000n) % BigInt(PAGE_BYTES)))
-          : server.flushed;
+      const page = lsnOf(at + BigInt(2 * PAGE_BYTES) - (at % BigInt(PAGE_BYTES)));
+      const to = page < server.flushed ? page : server.flushed;
       await owner.append(at, server.timeline, server.bytes(at, to));
       at = to;
     }
@@ -464,7 +514,14 @@ export class Node {
     this.#world.count("archived");
   }
 
-  async #acknowledge(owner: LogOwner, process: Process, server: Server): Promise<void> {
+  /** Reports what the owner calls durable from the moment it has begun, as a streamer does. */
+  #acknowledge(owner: LogOwner, process: Process, server: Server): void {
+    this.#acknowledgeAll(owner, process, server).catch((error: unknown) => {
+      if (process.isAlive) this.#world.fail(`${process.name} cannot report: ${messageOf(error)}`);
+    });
+  }
+
+  async #acknowledgeAll(owner: LogOwner, process: Process, server: Server): Promise<void> {
     const { truth, identity } = this.#world;
     const walk = new RecordWalk(this.#start, identity);
     let compared = this.#start;
@@ -599,7 +656,7 @@ export class Node {
 
   #readOptions(process: Process): Parameters<typeof readLog>[1] {
     const { clock, signal } = process;
-    return { cipher: noCipher, clock, signal };
+    return { cipher: noCipher, clock, signal, random: this.#world.random };
   }
 
   #assembleTools(process: Process): Parameters<typeof assembleSegment>[3] {

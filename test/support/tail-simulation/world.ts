@@ -47,6 +47,8 @@ export class World {
   readonly tally: Tally = {};
   readonly nodes: Node[];
   readonly #options: WorldOptions;
+  /** Machines that run on though another of their name was started. */
+  readonly #ghosts: Node[] = [];
   readonly #readers = new Set<Promise<void>>();
   #broken: string | null = null;
   #tokens = 0;
@@ -125,7 +127,16 @@ export class World {
     this.count(action);
     if (action === "read") this.#readers.add(this.#read());
     else if (action === "trouble") this.store.faults.trouble = random() < 0.5 ? 0.02 : random() * 0.6;
+    else if (action === "twin") this.#twin(node);
     else node.act(action);
+  }
+
+  #twin(node: Node): void {
+    const twin = node.twin();
+    if (twin === null) return;
+    this.#ghosts.push(node);
+    this.nodes[this.nodes.indexOf(node)] = twin;
+    this.count("twin made");
   }
 
   async #read(): Promise<void> {
@@ -139,7 +150,7 @@ export class World {
   /** Faults end, everyone dies, late requests arrive; then a new machine must find everything and can go on (I7, I8). */
   async #finale(): Promise<void> {
     this.store.faults.trouble = 0;
-    for (const node of this.nodes) node.act("kill");
+    for (const node of [...this.nodes, ...this.#ghosts]) node.act("kill");
     await this.clock.sleep(3 * 600_000);
     await Promise.allSettled(this.#readers);
     if (this.store.late > 0) this.fail(`${this.store.late} requests are still under way`);
@@ -159,6 +170,7 @@ const ACTIONS = [
     "restore",
     "cut",
     "blind",
+    "twin",
     "short",
     "stop",
     "read",

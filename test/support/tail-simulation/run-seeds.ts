@@ -1,0 +1,15 @@
+// Runs a range of seeds and stops at the first broken invariant: `run-seeds.ts FIRST COUNT`. Prints it as one line; exit status 1 then.
+
+import { World } from "./world.ts";
+
+const first = Number(process.argv[2] ?? 1);
+const count = Number(process.argv[3] ?? 100);
+
+for (let seed = first; seed < first + count; seed += 1) {
+  try {
+    await new World({ seed, nodes: 3, actions: 60 }).run();
+  } catch (error) {
+    console.log(error instanceof Error ? error.message.split("\n")[0] : String(error));
+    process.exit(1);
+  }
+}
