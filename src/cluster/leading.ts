@@ -148,6 +148,14 @@ export class Leading {
   #synchronousTurn(views: readonly MemberView[], nowMs: number, effects: Effect[]): void {
     const { streaming, configured, configuredAt } = this.synchronous;
     const roster = this.roster!;
+    const volumeOf = (name: string): string | null =>
+      views.find((view) => view.name === name && view.sight.kind === "alive")?.report?.volume ?? null;
+    const holders = roster.inSync ?? [];
+    const valid = holders.filter(({ name, volume }) => (volumeOf(name) ?? volume) === volume);
+    if (valid.length < holders.length) {
+      this.swapRoster({ ...roster, inSync: valid }, "a standby came back with another volume", effects);
+      return;
+    }
     const wanted = views
       .filter(({ name, sight, report }) => {
         const isThere = sight.kind === "alive" && report?.standing === "standby" && report.eligible;
@@ -163,7 +171,7 @@ export class Leading {
     const step = this.#rules.planSynchronous({
       nowMs,
       configured,
-      recorded: roster.inSync ?? [],
+      recorded: holders.map(({ name }) => name),
       streaming,
       wanted,
       configuredAt,
@@ -171,7 +179,13 @@ export class Leading {
       policy: this.#options.synchronous!,
       degradeMs: this.#options.timers.degradeMs,
     });
-    if (step.kind === "record") this.swapRoster({ ...roster, inSync: step.names }, step.because, effects);
+    if (step.kind === "record") {
+      const inSync = step.names.flatMap((name) => {
+        const volume = volumeOf(name);
+        return volume === null ? [] : { name, volume };
+      });
+      if (inSync.length === step.names.length) this.swapRoster({ ...roster, inSync }, step.because, effects);
+    }
     if (step.kind === "configure") {
       this.isSynchronousBusy = true;
       effects.push({ kind: "synchronous", names: step.names, because: step.because });

@@ -8,7 +8,7 @@ import type { Evidence, EvidenceFacts } from "./evidence.ts";
 import type { Sight, Watch } from "./detection.ts";
 import type { GateEvent, GateState, GateStep, RunningGate } from "./gate-machine.ts";
 import type { Report } from "./report.ts";
-import type { Claim, Roster, RosterSubject } from "./roster.ts";
+import type { Claim, Claimant, Roster, RosterSubject } from "./roster.ts";
 import type { StreamingStandby, SynchronousFacts, SynchronousStep } from "./synchronous.ts";
 import type { Timers } from "./timers.ts";
 
@@ -32,6 +32,7 @@ export interface MindOptions {
 /** What the shell measures of its own Postgres and tells as it changes. */
 export interface Local {
   readonly systemId: string | null;
+  readonly volume: string;
   readonly timeline: number;
   readonly recordEnd: Lsn;
   readonly replayed: Lsn;
@@ -78,6 +79,8 @@ export interface GatePlan {
   readonly primary: string | null;
   /** For "claim": who is a member where no roster exists yet. */
   readonly configured: readonly string[];
+  /** For "claim": every copy that holds everything acknowledged is lost. */
+  readonly isOrphaned: boolean;
   /** For "declare": what commits wait for from the first on; null where the mode does not ask. */
   readonly synchronousNames: readonly string[] | null;
 }
@@ -114,12 +117,7 @@ export interface Rules {
   readonly advanceGate: (gate: RunningGate, event: GateEvent, nowMs: number) => GateState;
   readonly decideDoors: (facts: DoorsFacts, timers: Timers) => Doors;
   readonly mayGrant: (facts: GrantFacts) => boolean;
-  readonly claimRoster: (
-    found: Roster | null,
-    epoch: number,
-    name: string,
-    configured: readonly string[],
-  ) => Claim;
+  readonly claimRoster: (found: Roster | null, claimant: Claimant, members: readonly string[]) => Claim;
   readonly planRoster: (
     roster: Roster,
     self: string,

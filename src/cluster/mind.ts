@@ -25,7 +25,7 @@ import type {
   SynchronousState,
 } from "./mind-types.ts";
 import type { Answer, Report, Standing } from "./report.ts";
-import type { Roster } from "./roster.ts";
+import type { Holder, Roster } from "./roster.ts";
 
 export class Mind {
   readonly #self: Self;
@@ -118,10 +118,6 @@ export class Mind {
 
   setSynchronous(state: SynchronousState): void {
     this.#leading.synchronous = state;
-  }
-
-  setPaused(isPaused: boolean): void {
-    this.#waiting.isPaused = isPaused;
   }
 
   /** The roster as it was last known, from the volume or the store; an older one than known is ignored. */
@@ -314,6 +310,8 @@ export class Mind {
       this.#gateBusy = true;
       const plan = planGate(
         views.filter(({ name }) => this.#leading.counts(name)),
+        this.#asCandidate(),
+        this.roster,
         this.#leading.countedNames(),
         this.#options.synchronous,
       );
@@ -386,8 +384,9 @@ export class Mind {
     return doors;
   }
 
-  #asCandidate(): Candidate {
-    return { ...this.#self, timeline: this.#local.timeline, recordEnd: this.#local.recordEnd };
+  #asCandidate(): Candidate & Holder {
+    const { timeline, recordEnd, volume } = this.#local;
+    return { ...this.#self, timeline, recordEnd, volume };
   }
 
   #mayTry(nowMs: number): boolean {

@@ -31,6 +31,8 @@ export interface Report {
   readonly build: string;
   readonly upSeconds: number;
   readonly systemId: string | null;
+  /** Names this copy of the data; another one after the volume was filled anew. */
+  readonly volume: string;
   readonly standing: Standing;
   /** A primary whose doors are open, now. */
   readonly accepting: boolean;
@@ -93,6 +95,7 @@ export function parseReport(text: string): Report | null {
       build: readText(field, "build"),
       upSeconds: readNumber(field, "upSeconds"),
       systemId: field["systemId"] === null ? null : readText(field, "systemId"),
+      volume: readText(field, "volume"),
       standing: readStanding(field["standing"]),
       accepting: field["accepting"] === true,
       epoch: readOptional(field, "epoch"),

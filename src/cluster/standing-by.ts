@@ -4,7 +4,7 @@ import type { Candidate } from "./candidates.ts";
 import type { Evidence, MemberView } from "./evidence.ts";
 import type { LogGlimpses } from "./log-glimpses.ts";
 import type { MindOptions, Rules } from "./mind-types.ts";
-import type { Roster } from "./roster.ts";
+import { type Holder, type Roster, holdsAll, isOrphaned } from "./roster.ts";
 
 export class StandingBy {
   readonly #options: MindOptions;
@@ -12,8 +12,6 @@ export class StandingBy {
   readonly #startedMs: number;
   /** The primary stopped, and asked this node to take over. */
   isHandedOver = false;
-  /** An operator switched automatic failover off. */
-  isPaused = false;
   /** After a gate that brought nothing. */
   notBeforeMs = 0;
   #passedOverSinceMs: number | null = null;
@@ -31,7 +29,7 @@ export class StandingBy {
 
   /** Null: too soon after the last gate. */
   decide(
-    self: Candidate,
+    self: Candidate & Holder,
     primary: string | null,
     views: readonly MemberView[],
     roster: Roster | null,
@@ -40,14 +38,18 @@ export class StandingBy {
   ): Evidence | null {
     if (nowMs < this.notBeforeMs && !this.isHandedOver) return null;
     const isIn = (name: string): boolean => roster === null || roster.members.includes(name);
-    const inSync = roster?.inSync ?? null;
+    const inSight = views.flatMap(({ sight, report }) => (sight.kind === "alive" ? (report ?? []) : []));
+    const inSync =
+      roster === null || roster.inSync === null
+        ? null
+        : holdsAll(roster, self) || isOrphaned(roster, [...inSight, self]);
     const evidence = this.#rules.decideEvidence(
       {
         nowMs,
         self,
         inRoster: isIn(self.name),
-        inSync: inSync === null ? null : inSync.includes(self.name),
-        isPaused: this.isPaused,
+        inSync,
+        isPaused: roster?.isPaused ?? false,
         canFence: this.#options.canFence,
         primary,
         members: views.filter(({ name }) => isIn(name)),

@@ -21,6 +21,7 @@ const other = (more: Partial<Report> = {}, isAlive = true): MemberView => ({
     build: "1",
     upSeconds: 1,
     systemId: "1",
+    volume: "v",
     standing: "standby",
     accepting: false,
     epoch: null,

@@ -16,6 +16,7 @@ const report: Report = {
   build: "17.1",
   upSeconds: 12.5,
   systemId: "7654321098765432109",
+  volume: "v",
   standing: "primary",
   accepting: true,
   epoch: 34,

@@ -12,7 +12,7 @@ import { MemoryStore } from "../support/memory-store.ts";
 const signal = AbortSignal.timeout(10_000);
 const tools = { clock: { ...systemClock, sleep: async () => undefined }, log: silentLog, signal };
 const claim = (epoch: number, name: string) => (found: Roster | null) =>
-  claimRoster(found, epoch, name, ["n1", "n2"]);
+  claimRoster(found, { epoch, name, volume: "v", isOrphaned: false, isContinuing: false }, ["n1", "n2"]);
 
 test("the first claim makes it, a newer fence takes it, an older one is refused", async () => {
   const store = new MemoryStore();

@@ -7,11 +7,21 @@ import {
   claimRoster,
   countedMembers,
   declareRoster,
+  isOrphaned,
   parseRoster,
   planRoster,
 } from "../../src/cluster/roster.ts";
 
-const roster: Roster = { format: 1, epoch: 17, members: ["n1", "n2", "n3"], inSync: null };
+const roster: Roster = {
+  format: 1,
+  epoch: 17,
+  members: ["n1", "n2", "n3"],
+  leader: null,
+  inSync: null,
+  isPaused: false,
+};
+const holder = (name: string, volume = "v") => ({ name, volume });
+const claimant = { ...holder("n2"), epoch: 34, isOrphaned: false, isContinuing: false };
 const limits = { forgetMs: 60_000, upMs: 300_000 };
 const seen = (name: string, heardAgoMs: number | null = 0, isMember = true) => ({
   name,
@@ -34,10 +44,10 @@ const claims: readonly { name: string; found: Roster | null; because: string | n
   },
   {
     name: "not in sync",
-    found: { ...roster, inSync: ["n3"] },
+    found: { ...roster, inSync: [holder("n3")] },
     because: "n2 may lack acknowledged commits; in sync: n3",
   },
-  { name: "in sync", found: { ...roster, inSync: ["n2"] }, because: null },
+  { name: "in sync", found: { ...roster, inSync: [holder("n2")] }, because: null },
   {
     name: "nobody is in sync",
     found: { ...roster, inSync: [] },
@@ -46,7 +56,7 @@ const claims: readonly { name: string; found: Roster | null; because: string | n
 ];
 for (const { name, found, because } of claims) {
   test(`claim: ${name}`, () => {
-    const claim = claimRoster(found, 34, "n2", ["n2", "n1"]);
+    const claim = claimRoster(found, claimant, ["n2", "n1"]);
     assert.equal(claim.kind === "refused" ? claim.because : null, because);
     if (claim.kind === "write") {
       assert.equal(claim.roster.epoch, 34);
@@ -56,13 +66,28 @@ for (const { name, found, because } of claims) {
 }
 
 test("after a promotion nobody is in sync yet", () => {
-  assert.deepEqual(declareRoster({ ...roster, inSync: ["n2"] }, true).inSync, []);
-  assert.equal(declareRoster(roster, false).inSync, null);
+  assert.deepEqual(declareRoster({ ...roster, inSync: [holder("n2")] }, holder("n2"), true).inSync, []);
+  assert.equal(declareRoster(roster, holder("n2"), false).inSync, null);
+});
+
+test("a copy that replaced a lost one is another copy", () => {
+  const found = { ...roster, leader: holder("n1"), inSync: [holder("n2", "lost")] };
+  assert.equal(claimRoster(found, claimant, []).kind, "refused");
+  assert.equal(claimRoster(found, { ...claimant, isOrphaned: true }, []).kind, "write");
+  assert.equal(isOrphaned(found, [holder("n2")]), false, "n1 may still come");
+  assert.equal(isOrphaned(found, [holder("n1"), holder("n2")]), false, "n1 has its volume");
+  assert.equal(isOrphaned(found, [holder("n1", "new"), holder("n2")]), true);
+});
+
+test("who goes on with its own log needs nobody's word, and is the leader", () => {
+  const found = { ...roster, inSync: [holder("n3")] };
+  const claim = claimRoster(found, { ...claimant, isContinuing: true }, []);
+  assert.deepEqual(claim.kind === "write" && claim.roster, { ...found, epoch: 34, leader: holder("n2") });
 });
 
 test("a member that shows up joins; a ghost leaves, also from the record", () => {
   const plan = planRoster(
-    { ...roster, inSync: ["n3"] },
+    { ...roster, inSync: [holder("n3")] },
     "n1",
     [seen("n2"), seen("n3", 61_000, false), seen("n4")],
     limits,

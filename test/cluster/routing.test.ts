@@ -17,6 +17,7 @@ const report = (name: string, more: Partial<Report> = {}): Report => ({
   build: "1",
   upSeconds: 600,
   systemId: "1",
+  volume: "v",
   standing: "standby",
   accepting: false,
   epoch: null,

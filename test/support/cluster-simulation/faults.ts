@@ -31,6 +31,7 @@ const NODE_FAULTS = [
   "no-names",
   "switchover",
   "split",
+  "lose-volume",
 ] as const;
 const STORE_FAULTS = ["cut-store", "cut-primary-store", "store-away", "isolate-primary", "ambush"] as const;
 
@@ -73,6 +74,15 @@ function begin(world: World, kind: Fault): void {
         nodes.filter((node) => !side.includes(node)),
         forMs,
       );
+    }
+    case "lose-volume": {
+      // Two lost copies at once may lose what only they held; that is no promise of theirs.
+      const isWhole = nodes.every((node) => node.isUp && !node.isPaused && node.mind?.standing !== "joining");
+      if (!isWhole || world.lostVolumes > 0 || !world.hasOtherHolder(any)) return;
+      world.lostVolumes += 1;
+      any.loseVolume();
+      any.quietSinceMs = world.queue.now + forMs;
+      return any.boot("joining", forMs);
     }
     case "reset":
       return primary.resetConnection(other);

@@ -51,8 +51,8 @@ export const PLANTED_BUGS: Readonly<Record<string, PlantedBug>> = {
   "a standby that may lack commits is promoted": {
     focus: { durability: "standby" },
     decideEvidence: (facts, timers) => RULES.decideEvidence({ ...facts, inSync: null }, timers),
-    claimRoster: (found, epoch, name, configured) =>
-      RULES.claimRoster(found === null ? null : { ...found, inSync: null }, epoch, name, configured),
+    claimRoster: (found, claimant, members) =>
+      RULES.claimRoster(found, { ...claimant, isOrphaned: true }, members),
   },
   "commits go on without a standby before the record says so": {
     focus: { durability: "standby", policy: "bounded" },
@@ -79,12 +79,11 @@ export const PLANTED_BUGS: Readonly<Record<string, PlantedBug>> = {
   "members leave the roster as soon as they are out of sight": {
     planRoster: (roster, self, subjects, limits) =>
       RULES.planRoster(roster, self, subjects, { ...limits, forgetMs: 1_000 }),
-    claimRoster: (found, epoch, name, configured) =>
+    claimRoster: (found, claimant, members) =>
       RULES.claimRoster(
-        found === null ? null : { ...found, members: [...new Set([...found.members, name])] },
-        epoch,
-        name,
-        configured,
+        found === null ? null : { ...found, members: [...new Set([...found.members, claimant.name])] },
+        claimant,
+        members,
       ),
     decideEvidence: (facts, timers) => RULES.decideEvidence({ ...facts, inRoster: true }, timers),
   },

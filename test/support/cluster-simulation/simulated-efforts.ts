@@ -114,7 +114,17 @@ function gateStep(node: SimulatedNode, { step, plan }: GateEffect): void {
         (found) => {
           if (found === null) return again("the store does not answer");
           if (!found.isMine) return refused("fenced before the claim");
-          const claim = world.rules.claimRoster(found.roster, plan.epoch!, node.name, plan.configured);
+          const claim = world.rules.claimRoster(
+            found.roster,
+            {
+              name: node.name,
+              volume: node.volume,
+              epoch: plan.epoch!,
+              isOrphaned: plan.isOrphaned,
+              isContinuing: false,
+            },
+            plan.configured,
+          );
           if (claim.kind === "refused") return refused(claim.because);
           node.storeCall(
             () => store.swapRoster(found.tag, claim.roster),
@@ -214,7 +224,7 @@ function declare(
     () => {
       const found = store.roster;
       if (found === null || found.epoch !== epoch) return null;
-      const roster = declareRoster(found, isSynchronous);
+      const roster = declareRoster(found, node, isSynchronous);
       store.swapRoster(store.rosterTag, roster);
       return { roster };
     },
@@ -274,7 +284,7 @@ function contend(node: SimulatedNode, kind: "contend" | "take-over"): void {
             node.postgres = "primary";
             node.wasPrimary = true;
             if (world.isSynchronous) {
-              node.configured = roster.inSync ?? [];
+              node.configured = (roster.inSync ?? []).map(({ name }) => name);
               node.configuredAt = null;
             }
             node.mind?.onBecame({ kind: "primary", epoch, fencedMs, roster }, node.clockMs);
@@ -305,16 +315,14 @@ function claimForStart(
     (found) => {
       if (found === null || found.roster === null) return done("again");
       // Who continues its own timeline made every acknowledgement itself; who brings one needs the roster's word, as any candidate.
+      const { name, volume } = node;
       const claim = rules.claimRoster(
-        isBringing ? found.roster : { ...found.roster, inSync: null },
-        epoch,
-        node.name,
+        found.roster,
+        { name, volume, epoch, isOrphaned: false, isContinuing: !isBringing },
         [],
       );
       if (claim.kind === "refused") return done("refused");
-      const roster = isBringing
-        ? declareRoster(claim.roster, isSynchronous)
-        : { ...claim.roster, inSync: found.roster.inSync };
+      const roster = isBringing ? declareRoster(claim.roster, node, isSynchronous) : claim.roster;
       node.storeCall(
         () => store.swapRoster(found.tag, roster),
         (swapped) => done(swapped === true ? roster : "again"),
@@ -332,7 +340,7 @@ function leadWithoutStore(node: SimulatedNode): void {
   node.postgres = "primary";
   node.wasPrimary = true;
   if (world.isSynchronous) {
-    node.configured = roster.inSync ?? [];
+    node.configured = (roster.inSync ?? []).map(({ name }) => name);
     node.configuredAt = null;
   }
   node.mind?.onBecame({ kind: "primary", epoch: null, fencedMs: null, roster }, node.clockMs);
@@ -372,6 +380,28 @@ function rejoin(node: SimulatedNode, primary: string | null): void {
   });
 }
 
+/** An empty volume is filled from the living primary's history, or from the store alone. */
+export function join(node: SimulatedNode): void {
+  if (node.mind?.standing !== "joining") return;
+  const { world } = node;
+  const again = (): void => node.later(300, () => join(node));
+  const source = world.nodes.find(({ name }) => name === node.mind?.primary);
+  const leads = source !== undefined && source.isOpen && !source.isPaused && world.areLinked(node, source);
+  const isAlone = world.nodes.every((other) => other === node || other.mind?.standing !== "primary");
+  if (!leads && !isAlone) return again();
+  node.storeCall(
+    () => world.store.position,
+    (position) => {
+      if (position === null) return again();
+      node.later(world.between(500, 3_000), () => {
+        node.position = position;
+        node.postgres = "standby";
+        node.mind?.onBecame({ kind: "standby" }, node.clockMs);
+      });
+    },
+  );
+}
+
 function swapRoster(node: SimulatedNode, from: Roster, to: Roster, because: string): void {
   const { store } = node.world;
   const epoch = node.mind?.epoch ?? null;
@@ -385,7 +415,7 @@ function swapRoster(node: SimulatedNode, from: Roster, to: Roster, because: stri
       if (swapped === null) return readRosterBack(node, epoch);
       if (swapped)
         node.world.say(
-          `${node.name} writes the roster [${to.members.join(" ")}], in sync [${to.inSync?.join(" ") ?? "-"}]: ${because}`,
+          `${node.name} writes the roster [${to.members.join(" ")}], in sync [${to.inSync?.map(({ name }) => name).join(" ") ?? "-"}]: ${because}`,
         );
       node.mind.onRoster(swapped ? to : null);
     },

@@ -6,7 +6,7 @@ import type { Effect, SynchronousState } from "../../../src/cluster/mind-types.t
 import type { Report } from "../../../src/cluster/report.ts";
 import { lsnOf } from "../../../src/wal/lsn.ts";
 import { type Position, contains, shared, timelineOf } from "./history.ts";
-import { performEffort } from "./simulated-efforts.ts";
+import { join, performEffort } from "./simulated-efforts.ts";
 import type { World } from "./world.ts";
 
 interface Commit {
@@ -39,6 +39,7 @@ export class SimulatedNode {
   position: Position;
   /** The volume holds a primary's data directory. */
   wasPrimary = false;
+  volume = "v0";
   postgres: "down" | "standby" | "primary" = "down";
   isFrozen = false;
   upstream: { readonly node: SimulatedNode; readonly life: number; isCaughtUp: boolean } | null = null;
@@ -99,7 +100,7 @@ export class SimulatedNode {
 
   // ---- life -----------------------------------------------------------------------------------------
 
-  boot(as: "contender" | "standby", afterMs: number): void {
+  boot(as: "contender" | "standby" | "joining", afterMs: number): void {
     this.life += 1;
     const { life } = this;
     this.world.queue.after(afterMs, () => {
@@ -123,12 +124,20 @@ export class SimulatedNode {
         this.local(),
         this.clockMs,
       );
-      this.mind.setRoster({ format: 1, epoch: -2, members: this.#names, inSync: null });
+      this.mind.setRoster({
+        format: 1,
+        epoch: -2,
+        members: this.#names,
+        leader: null,
+        inSync: null,
+        isPaused: false,
+      });
       this.postgres = as === "standby" ? "standby" : "down";
       this.isFrozen = false;
       this.mind.onBecame({ kind: as }, this.clockMs);
       this.world.say(`${this.name} is up as ${as} at ${this.position.lsn}/${this.position.branch.id}`);
       this.#loop();
+      if (as === "joining") join(this);
     });
   }
 
@@ -145,6 +154,15 @@ export class SimulatedNode {
     this.#putBusy = false;
     this.wasHandedOver = false;
     for (const other of this.world.nodes) if (other !== this) other.#onPeerClosed(this);
+  }
+
+  /** Killed, and its volume is gone: it will be filled anew. */
+  loseVolume(): void {
+    this.kill();
+    this.world.say(`${this.name} loses its volume`);
+    this.volume = `v${this.life}`;
+    this.position = { branch: this.world.root, lsn: 0 };
+    this.wasPrimary = false;
   }
 
   pause(): void {
@@ -198,6 +216,7 @@ export class SimulatedNode {
     const lsn = lsnOf(BigInt(this.position.lsn));
     return {
       systemId: "1",
+      volume: this.volume,
       timeline: timelineOf(this.position.branch),
       recordEnd: lsn,
       replayed: lsn,

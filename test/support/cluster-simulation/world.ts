@@ -40,6 +40,7 @@ export class World {
   /** The node whose doors opened last, and everything that counts about it. */
   leader: { node: SimulatedNode; branch: Branch; openedMs: number } | null = null;
   promotions = 0;
+  lostVolumes = 0;
   storeIsAway = false;
   /** No fault ever touched the store: then the default mode's bound is checked too. */
   storeWasSound = true;
@@ -56,7 +57,14 @@ export class World {
     const names = Array.from({ length: options.nodes }, (_unused, index) => `n${index + 1}`);
     const elsewhere = options.nodes > 2 && this.random() < 0.3 ? names.at(-1) : null;
     this.nodes = names.map((name, index) => new SimulatedNode(this, name, index, names, name !== elsewhere));
-    this.store.roster = { format: 1, epoch: -1, members: names, inSync: this.isSynchronous ? [] : null };
+    this.store.roster = {
+      format: 1,
+      epoch: -1,
+      members: names,
+      leader: null,
+      inSync: this.isSynchronous ? [] : null,
+      isPaused: false,
+    };
     for (const node of this.nodes)
       node.boot(node.index === 0 ? "contender" : "standby", below(this.random, 1500));
   }
@@ -90,6 +98,14 @@ export class World {
 
   areLinked(a: SimulatedNode, b: SimulatedNode): boolean {
     return !a.cutFrom.has(b.name) && !b.cutFrom.has(a.name);
+  }
+
+  /** Is there another copy that holds everything acknowledged? A degraded primary's volume is the only one, and says so. */
+  hasOtherHolder(node: SimulatedNode): boolean {
+    const { roster } = this.store;
+    if (roster === null || roster.inSync === null) return true;
+    const holders = [...roster.inSync, ...(roster.leader === null ? [] : [roster.leader])];
+    return holders.some(({ name }) => name !== node.name);
   }
 
   run(untilMs: number, isDone: () => boolean = () => false): boolean {
