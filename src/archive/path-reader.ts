@@ -167,7 +167,7 @@ function found(assembled: AssembledSegment, wanted: number): SegmentFound {
 
 /** The first `length` bytes; zeros behind. */
 const upTo = (bytes: Uint8Array, length: number): Uint8Array =>
-  length >= bytes.byteLength ? bytes : bytes.slice().fill(0, length);
+  length >= bytes.byteLength ? bytes : Uint8Array.from(bytes).fill(0, length);
 
 /** Length up to the last byte that is not zero, rounded up to 8. */
 export function lengthWithoutZeros(bytes: Uint8Array): number {

@@ -116,7 +116,7 @@ export function clipSegment(
   const left = leftAt(path, segment.timeline);
   if (left === null || left >= segmentEnd(segment, segmentBytes)) return bytes;
   if (left <= start) return null;
-  const clipped = bytes.slice();
+  const clipped = Uint8Array.from(bytes); // `slice` of a Buffer is no copy
   clipped.fill(0, Number(left - start));
   return clipped;
 }

@@ -176,7 +176,9 @@ class Reader {
     if (isKept) this.#keepBytes -= object.sealedBody.byteLength;
     const content = {
       // A view of the whole object would keep all of it in memory.
-      object: isKept ? object : { ...object, headerBytes: object.headerBytes.slice(), sealedBody: NOTHING },
+      object: isKept
+        ? object
+        : { ...object, headerBytes: Uint8Array.from(object.headerBytes), sealedBody: NOTHING },
       historyBody: object.header.kind === "history" && !(body instanceof Error) ? body : null,
     };
     return { key, name, content, bodyFault: body instanceof Error ? body : null, isKept };

@@ -133,7 +133,8 @@ export class LogWriter {
     const start = segmentFloor(fork, segmentBytes);
     // The open segment is T*'s; with `cut` the parent may be another, with other bytes at the same place.
     const isOwn = parent === this.#tip.timeline;
-    const below = (isOwn ? this.#open.slice(start, fork)?.slice() : null) ?? (await loadOpen(start, fork));
+    const kept = isOwn ? this.#open.slice(start, fork) : null;
+    const below = kept === null ? await loadOpen(start, fork) : Uint8Array.from(kept);
     const seq = queue.submit({ kind: "history", timeline, parent, fork, promotion, cut }, body);
     this.#open = new SegmentBytes(start, segmentBytes, below);
     this.#full = null;

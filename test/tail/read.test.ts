@@ -6,7 +6,7 @@ import { BASE_PREFIX, IDENTITY_KEY, LOG_PREFIX, baseKey, slotKey } from "../../s
 import { loadBody } from "../../src/tail/live-slot.ts";
 import { readLog } from "../../src/tail/read.ts";
 import { noCipher } from "../../src/codec/encryption.ts";
-import { LogBench, append } from "../support/log-bench.ts";
+import { LogBench, append, overriding } from "../support/log-bench.ts";
 import type { WalBuilder } from "../support/wal-builder.ts";
 
 /** A log of `slots` slots above its founder's base at 16. */
@@ -53,17 +53,13 @@ test("the order of the requests is the rule's: bases, slots with their gets, bas
   const { bench } = await founded(t.signal);
   const asked: string[] = [];
   const { memory } = bench;
-  bench.store = Object.create(memory, {
-    list: {
-      value: (prefix: string, ...rest: [AbortSignal]) => (
-        asked.push(`list ${prefix}`),
-        memory.list(prefix, ...rest)
-      ),
-    },
-    get: {
-      value: (key: string, ...rest: [AbortSignal]) => (asked.push(`get ${key}`), memory.get(key, ...rest)),
-    },
-  }) as typeof memory;
+  bench.store = overriding(memory, {
+    list: (prefix: string, ...rest: [AbortSignal]) => (
+      asked.push(`list ${prefix}`),
+      memory.list(prefix, ...rest)
+    ),
+    get: (key: string, ...rest: [AbortSignal]) => (asked.push(`get ${key}`), memory.get(key, ...rest)),
+  });
   await bench.read();
   assert.deepEqual(asked, [
     `get ${IDENTITY_KEY}`,
@@ -80,9 +76,9 @@ test("with an earlier view only new slots are fetched", async (t) => {
   const known = await bench.read();
   const asked: string[] = [];
   const { memory } = bench;
-  bench.store = Object.create(memory, {
-    get: { value: (key: string, ...rest: [AbortSignal]) => (asked.push(key), memory.get(key, ...rest)) },
-  }) as typeof memory;
+  bench.store = overriding(memory, {
+    get: (key: string, ...rest: [AbortSignal]) => (asked.push(key), memory.get(key, ...rest)),
+  });
   const again = await bench.read({ known, identity: bench.identity });
   assert.deepEqual(asked, []);
   assert.deepEqual(again.tip, known.tip);
@@ -92,21 +88,19 @@ test("a base that moved while the slots were read is started from (X8)", async (
   const { bench, wal } = await founded(t.signal);
   const { memory } = bench;
   let lists = 0;
-  bench.store = Object.create(memory, {
-    list: {
-      value: async function* list(prefix: string, signal: AbortSignal, options?: { after?: string }) {
-        lists += 1;
-        if (lists === 3) {
-          // Between the slots and the second look: another owner makes a base and deletes what lies below.
-          bench.store = memory;
-          const owner = bench.owner(await bench.takeOver());
-          await owner.begin({ kind: "continue" });
-          await owner.stop(1_000);
-        }
-        yield* memory.list(prefix, signal, options);
-      },
+  bench.store = overriding(memory, {
+    list: async function* list(prefix: string, signal: AbortSignal, options?: { after?: string }) {
+      lists += 1;
+      if (lists === 3) {
+        // Between the slots and the second look: another owner makes a base and deletes what lies below.
+        bench.store = memory;
+        const owner = bench.owner(await bench.takeOver());
+        await owner.begin({ kind: "continue" });
+        await owner.stop(1_000);
+      }
+      yield* memory.list(prefix, signal, options);
     },
-  }) as typeof memory;
+  });
   const view = await bench.read();
   assert.equal(view.base?.header.seq, 35);
   assert.equal(view.tip?.end, wal.end);
@@ -116,17 +110,15 @@ test("a base that is gone at the get is looked for again", async (t) => {
   const { bench, wal } = await founded(t.signal);
   const { memory } = bench;
   let misses = 2;
-  bench.store = Object.create(memory, {
-    get: {
-      value: async (key: string, signal: AbortSignal) => {
-        if (key.startsWith(BASE_PREFIX) && misses > 0) {
-          misses -= 1;
-          return null;
-        }
-        return memory.get(key, signal);
-      },
+  bench.store = overriding(memory, {
+    get: async (key: string, signal: AbortSignal) => {
+      if (key.startsWith(BASE_PREFIX) && misses > 0) {
+        misses -= 1;
+        return null;
+      }
+      return memory.get(key, signal);
     },
-  }) as typeof memory;
+  });
   assert.equal((await bench.read()).tip?.end, wal.end);
 });
 
@@ -210,14 +202,12 @@ test("an answer that proves nothing is asked for again, then given up; a refusal
     { kind: "refused", tries: 1 },
   ] as const) {
     let asked = 0;
-    bench.store = Object.create(memory, {
-      get: {
-        value: () => {
-          asked += 1;
-          throw new StoreError(kind, "as told");
-        },
+    bench.store = overriding(memory, {
+      get: () => {
+        asked += 1;
+        throw new StoreError(kind, "as told");
       },
-    }) as typeof memory;
+    });
     const patience = { firstMs: 1, mostMs: 1, tries: 3 };
     await assert.rejects(
       bench.read({ patience }),
