@@ -8,10 +8,17 @@ const MAJOR_LEAST = 24;
 
 /** Runs the program under this name with the process's arguments and sets the exit status. */
 export async function run(program) {
+  await runScript(async () => {
+    const { main } = await import("../src/cli/main.ts");
+    return main(program, process.argv.slice(2));
+  });
+}
+
+/** Runs `script`, which resolves to the exit status, on a Node that can. */
+export async function runScript(script) {
   if (Number(process.versions.node.split(".")[0]) < MAJOR_LEAST) return runNewerNode();
   module.enableCompileCache?.();
-  const { main } = await import("../src/cli/main.ts");
-  process.exitCode = await main(program, process.argv.slice(2));
+  process.exitCode = await script();
 }
 
 async function runNewerNode() {

@@ -7,6 +7,7 @@ import { BACKUP_MARK } from "./backup-mark.ts";
 import { BACKUP_PUSH } from "./backup-push.ts";
 import type { WalgCommand } from "./command.ts";
 import { COPY } from "./copy.ts";
+import { DAEMON } from "./daemon.ts";
 import {
   DELETE,
   DELETE_BEFORE,
@@ -39,6 +40,7 @@ export const WALG_COMMANDS: readonly WalgCommand[] = [
   BACKUP_PUSH,
   CATCHUP_LIST,
   COPY,
+  DAEMON,
   DELETE,
   DELETE_BEFORE,
   DELETE_EVERYTHING,

@@ -1,5 +1,6 @@
 // The command line under the name `wal-g`: finds the command, its flags and settings, runs it, and turns errors into exit statuses.
 
+import { appendFileSync } from "node:fs";
 import { AppError, EXIT, messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { CommandContext } from "../commands.ts";
@@ -56,9 +57,10 @@ export async function runWalg(
     if (error instanceof UsageError) return usageError(error, subject, context, write);
     throw error;
   }
-  const log = logOf(context, write);
+  let log = logOf(context, context.env, write);
   try {
     const settings = await settingsOf(flags, context, log);
+    log = logOf(context, settings.env, write);
     const session = openSession(settings, flags, context, log, tools);
     const call: Call = {
       args: parsed.rest,
@@ -161,16 +163,29 @@ const isKnown = (name: string): boolean =>
 const present = (env: CommandContext["env"]): Readonly<Record<string, string | undefined>> =>
   Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
 
-function logOf(context: CommandContext, write: (text: string) => void): Log {
+function logOf(context: CommandContext, env: CommandContext["env"], write: (text: string) => void): Log {
   if (context.program !== "wal-g") return context.log;
-  const asked = context.env["WALG_LOG_LEVEL"];
+  const asked = env["WALG_LOG_LEVEL"];
   const level = asked === "DEVEL" || asked === "ERROR" ? asked : "NORMAL";
+  const file = env["WALG_LOG_DESTINATION"];
+  const out = file === undefined || file === "" || file === "stderr" ? write : appending(file, write);
   return walgLog(
     level,
-    (line) => write(`${line}\n`),
+    (line) => out(`${line}\n`),
     () => context.clock.now(),
   );
 }
+
+/** Opens the file anew for each line, so that it can be moved away; what cannot be written there goes to standard error. */
+const appending =
+  (path: string, otherwise: (text: string) => void) =>
+  (text: string): void => {
+    try {
+      appendFileSync(path, text);
+    } catch {
+      otherwise(text);
+    }
+  };
 
 function usageError(
   error: UsageError,

@@ -19,7 +19,7 @@ export const WAL_FETCH: WalgCommand = {
   examples: ["restore_command = 'wal-g wal-fetch %f %p'"],
   flags: [TARGET_STORAGE],
   check: argumentCount(2, 2),
-  run: (call) => doubtUnlessAbsent(call, fetch),
+  run: (call) => doubtUnlessAbsent(call, fetchWal),
 };
 
 export const WAL_PREFETCH: WalgCommand = {
@@ -48,7 +48,8 @@ async function doubtUnlessAbsent(call: Call, work: (call: Call) => Promise<numbe
   }
 }
 
-async function fetch(call: Call): Promise<number> {
+/** Fetches one file to its place. Throws AppError with status 74 where the archive proves that it has none. */
+export async function fetchWal(call: Call): Promise<number> {
   const name = call.args[0]!;
   const target = await resolveTarget(call.args[1]!);
   await refuseExisting(target);
