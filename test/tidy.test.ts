@@ -131,7 +131,7 @@ test("no document names a file that does not exist", () => {
 });
 
 test("nothing is left for later", () => {
-  const words = new RegExp(["TO" + "DO", "FIX" + "ME", "X" + "XX"].map((word) => `\\b${word}\\b`).join("|"));
+  const words = /\b(?:TO[D]O|FIX[M]E|X[X]X)\b/;
   const files = [...SOURCES, ...globSync("{test,scripts,bin,image}/**/*.{ts,js,sh}", { cwd: ROOT })];
   assert.deepEqual(
     files.filter((file) => words.test(readFileSync(join(ROOT, file), "utf8"))),
