@@ -51,6 +51,8 @@ export interface MembersFacts {
   readonly allSeen: boolean;
   /** This node may make a new cluster (not a joiner by setting). */
   readonly mayFound: boolean;
+  /** A member in sight that holds data, or that goes first among those without: this node waits for it. */
+  readonly better?: string | null;
 }
 
 /** A restore that the environment or a command asks for, if it was not performed yet. */
@@ -152,11 +154,16 @@ function decideEmpty({ store, members }: BootFacts): BootDecision {
       if (!members.mayFound) return wait("nothing exists yet and this node may not found a cluster");
       if (!members.allSeen)
         return wait("nothing exists yet and not every member was heard: one of them may hold the data");
+      if (members.better != null) return wait(`nothing exists yet, and ${members.better} goes first`);
       return { kind: "found", because: "the volume is empty and a listing proved the store's prefix empty" };
     case "cluster":
       if (!members.allSeen)
         return wait(
           `the volume is empty, the archive holds system ${store.systemId}, and not every member was heard`,
+        );
+      if (members.better != null)
+        return wait(
+          `the volume is empty, and ${members.better} leads first: it holds data, or its name is first`,
         );
       return {
         kind: "restore-latest",

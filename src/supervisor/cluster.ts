@@ -1,0 +1,477 @@
+// This node as a member: its mind, its voice and its ears. It runs from the first moment to the last; what the node does is elsewhere.
+
+import { join } from "node:path";
+import { readFile } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
+import { writeDurably } from "../base/durable-file.ts";
+import { messageOf } from "../base/errors.ts";
+import { MemberDoor, type MemberHandler } from "../cluster/member-door.ts";
+import { MemberKey } from "../cluster/member-key.ts";
+import { type Member, memberOf } from "../cluster/members.ts";
+import { Mind } from "../cluster/mind.ts";
+import type { Became, Effect, Local, MindOptions, Self } from "../cluster/mind-types.ts";
+import { Peer, PeerError } from "../cluster/peer.ts";
+import { formatReport, parseReport, type Report } from "../cluster/report.ts";
+import { makeResolve } from "../cluster/resolve.ts";
+import { parseRoster, type Roster } from "../cluster/roster.ts";
+import { changeRoster } from "../cluster/roster-store.ts";
+import { type ClusterRoute, decideRoute, sameRoute } from "../cluster/routing.ts";
+import { RULES } from "../cluster/rules.ts";
+import { Watcher } from "../cluster/watcher.ts";
+import { ZERO_LSN } from "../wal/lsn.ts";
+import { LogWatch, signLife } from "./cluster-store.ts";
+import type { MembersFacts } from "./boot-decision.ts";
+import type { NodeContext } from "./node-context.ts";
+
+/** What a member's work takes over from the mind; the rest is done here. */
+export type WorkEffect = Exclude<Effect, { kind: "ask" | "look-at-log" | "swap-roster" | "say" | "sign" }>;
+
+export interface ClusterSettings {
+  readonly self: Self;
+  readonly members: readonly Member[];
+  /** Fly and one name for all: who is there now. Null: `members` is all. */
+  readonly discover: (() => Promise<readonly Member[]>) | null;
+  readonly mind: MindOptions;
+  readonly lagLimitBytes: number;
+}
+
+export class Cluster implements AsyncDisposable {
+  readonly settings: ClusterSettings;
+  readonly mind: Mind;
+  readonly log: LogWatch;
+  readonly watcher = new Watcher();
+  readonly #node: NodeContext;
+  readonly #key: MemberKey;
+  readonly #door: MemberDoor;
+  readonly #peers = new Map<string, Peer>();
+  readonly #asking = new Set<string>();
+  readonly #calls = new Map<string, MemberHandler>();
+  readonly #over = new AbortController();
+  readonly #resolve = makeResolve();
+  #local: Local;
+  #work: ((effect: WorkEffect) => void) | null = null;
+  #route: ClusterRoute = { primary: null, standbys: [] };
+  #routing = Promise.resolve();
+  #keptRoster = "";
+  #lookedMs = -Infinity;
+  #running: Promise<unknown>[] = [];
+
+  private constructor(node: NodeContext, settings: ClusterSettings, local: Local) {
+    const { passwords, clock, log } = node;
+    this.#node = node;
+    this.settings = settings;
+    this.log = new LogWatch(node);
+    this.#local = local;
+    this.#key = new MemberKey(passwords.replication);
+    this.#door = new MemberDoor({
+      key: this.#key,
+      incarnation: settings.self.incarnation,
+      handlers: { [ASK]: (body) => this.#onAsk(body), [CALL]: (body) => this.#onCall(body) },
+      log,
+    });
+    const names = settings.members.map(({ name }) => name);
+    this.mind = new Mind(settings.self, names, settings.mind, RULES, local, clock.monotonicMs());
+    for (const member of settings.members) this.#know(member);
+  }
+
+  /** Reads what the volume remembers, and begins to ask. */
+  static async start(node: NodeContext, settings: ClusterSettings): Promise<Cluster> {
+    const volume = await readVolumeId(node);
+    const local: Local = {
+      systemId: null,
+      volume,
+      timeline: 0,
+      recordEnd: ZERO_LSN,
+      replayed: ZERO_LSN,
+      durable: null,
+      streaming: false,
+    };
+    const cluster = new Cluster(node, settings, local);
+    cluster.mind.setRoster(await readKeptRoster(node));
+    cluster.#running = [cluster.#loop(), cluster.#discover()];
+    return cluster;
+  }
+
+  /** Members' messages on the port of checks. */
+  get takeRequest(): MemberDoor["take"] {
+    return this.#door.take;
+  }
+
+  get signal(): AbortSignal {
+    return this.#over.signal;
+  }
+
+  get nowMs(): number {
+    return this.#node.clock.monotonicMs();
+  }
+
+  get local(): Local {
+    return this.#local;
+  }
+
+  get route(): ClusterRoute {
+    return this.#route;
+  }
+
+  setLocal(change: Partial<Local>): void {
+    this.#local = { ...this.#local, ...change };
+    this.mind.setLocal(this.#local);
+  }
+
+  /** The copy of the data was made anew: it vouches for nothing that an earlier one held. */
+  async renewVolume(): Promise<void> {
+    const volume = randomBytes(8).toString("hex");
+    await writeDurably(volumePath(this.#node), `${volume}\n`);
+    this.setLocal({ volume });
+  }
+
+  /** Who performs the mind's effects from now on, until the returned function is called. */
+  engage(work: (effect: WorkEffect) => void): () => void {
+    this.#work = work;
+    return () => {
+      if (this.#work === work) this.#work = null;
+    };
+  }
+
+  /** Tells the mind how an effort ended, and performs what follows from it. */
+  became(became: Became): void {
+    this.mind.onBecame(became, this.nowMs);
+    this.poke();
+  }
+
+  /** Thinks now: something was heard. */
+  poke(): void {
+    this.perform(this.mind.tick(this.nowMs));
+  }
+
+  /** Another look at the log, soon. */
+  lookAtLog(): void {
+    const now = this.nowMs;
+    if (now - this.#lookedMs < LOOK_EVERY_MS) return;
+    this.#lookedMs = now;
+    void this.#look();
+  }
+
+  /** The report of a member right now; null when it does not answer within `limitMs`. */
+  async askNow(name: string, limitMs: number): Promise<Report | null> {
+    const peer = this.#peers.get(name);
+    if (peer === undefined) return null;
+    try {
+      const text = await peer.post(ASK, formatReport(this.mind.report(this.nowMs)), limitMs);
+      return parseReport(text.slice(1));
+    } catch {
+      return null;
+    }
+  }
+
+  /** Calls another member. Rejects with PeerError, also for its refusal. */
+  async call(name: string, verb: string, body: object, limitMs: number): Promise<string> {
+    const peer = this.#peers.get(name);
+    if (peer === undefined) throw new PeerError("dns", `"${name}" is not a member that is known here`);
+    // A connection of its own, so that no ask waits for it.
+    using own = new Peer(
+      peer.member,
+      this.#peerTools(() => undefined),
+    );
+    return await own.post(CALL, JSON.stringify({ verb, ...body }), limitMs);
+  }
+
+  /** Answers calls of this verb until the returned function is called. */
+  answer(verb: string, handler: MemberHandler): () => void {
+    this.#calls.set(verb, handler);
+    return () => {
+      if (this.#calls.get(verb) === handler) this.#calls.delete(verb);
+    };
+  }
+
+  /** Everybody that is known, this node included. */
+  get members(): readonly Member[] {
+    const others = [...this.#peers.values()].map(({ member }) => member);
+    const own = this.settings.members.find(({ name }) => name === this.settings.self.name);
+    return [...(own === undefined ? [] : [own]), ...others];
+  }
+
+  addressOf(name: string): string | null {
+    return this.#peers.get(name)?.address ?? null;
+  }
+
+  hostOf(name: string): string {
+    return this.members.find((member) => member.name === name)?.host ?? name;
+  }
+
+  /** What the boot decision asks: after everybody answered, or had time to. */
+  async membersFacts(isEmpty: boolean): Promise<MembersFacts> {
+    const { clock, stop } = this.#node;
+    const until = AbortSignal.any([stop.stopping, this.signal]);
+    for (let waitedMs = 0; ; waitedMs += 100) {
+      const facts = this.#membersFacts(isEmpty);
+      if (facts.primary !== null || facts.allSeen || waitedMs >= FIRST_ANSWERS_MS) return facts;
+      await clock.sleep(100, until);
+    }
+  }
+
+  #membersFacts(isEmpty: boolean): MembersFacts {
+    const views = this.mind.views(this.nowMs);
+    const lead = views.find(({ sight, report }) => sight.kind === "alive" && report?.standing === "primary");
+    const unheard = views.filter(({ sight, report }) => report === null && sight.kind === "silent");
+    const alive = views.filter(({ sight }) => sight.kind === "alive");
+    const holder = alive.find(({ report }) => report !== null && report.systemId !== null);
+    const { self } = this.settings;
+    const joiners = alive.flatMap(({ report }) => (report?.standing === "joining" ? report : []));
+    const first = [self, ...joiners].sort(
+      (a, b) => Number(b.eligible) - Number(a.eligible) || (a.name < b.name ? -1 : 1),
+    )[0]!;
+    return {
+      primary: lead?.name ?? null,
+      // A node with data decides with its mind; who is out of sight matters to it there.
+      allSeen: !isEmpty || unheard.length === 0,
+      mayFound: true,
+      better: holder?.name ?? (first.name === self.name ? null : first.name),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#over.abort(new Error("the cluster's part has ended"));
+    await Promise.allSettled(this.#running);
+    for (const peer of this.#peers.values()) peer[Symbol.dispose]();
+    await this.watcher[Symbol.asyncDispose]();
+  }
+
+  // ---- the loop -------------------------------------------------------------------------------------
+
+  async #loop(): Promise<void> {
+    const { clock, log } = this.#node;
+    while (!this.signal.aborted) {
+      try {
+        this.poke();
+        this.#applyRoute();
+        await this.#keepRoster();
+      } catch (error) {
+        log.error("the cluster's loop broke once", { because: messageOf(error) });
+      }
+      const isLeading = this.mind.standing === "primary" || this.mind.standing === "candidate";
+      await clock.sleep(isLeading ? LEADING_TICK_MS : TICK_MS, this.signal).catch(() => undefined);
+    }
+  }
+
+  async #discover(): Promise<void> {
+    const { discover } = this.settings;
+    const { clock, log } = this.#node;
+    if (discover === null) return;
+    while (!this.signal.aborted) {
+      const found = await discover().catch(() => []);
+      const isNew = found.some(({ name }) => !this.#peers.has(name));
+      for (const member of found) this.#know(member);
+      if (isNew) {
+        log.info("members were found", { members: this.members.map(({ name }) => name) });
+        this.mind.setMembers(
+          this.members.map(({ name }) => name),
+          this.nowMs,
+        );
+      }
+      await clock.sleep(DISCOVER_MS, this.signal).catch(() => undefined);
+    }
+  }
+
+  perform(effects: readonly Effect[]): void {
+    for (const effect of effects) this.#perform(effect);
+  }
+
+  #perform(effect: Effect): void {
+    const { log } = this.#node;
+    switch (effect.kind) {
+      case "ask":
+        void this.#ask(effect.to);
+        return;
+      case "say":
+        log.warn(effect.sentence, { because: effect.because });
+        return;
+      case "look-at-log":
+        void this.#look();
+        return;
+      case "swap-roster":
+        void this.#swapRoster(effect.from, effect.to, effect.because);
+        return;
+      case "sign":
+        this.#background("sign of life", (signal) => this.#sign(signal));
+        return;
+      default:
+        if (this.#work !== null) this.#work(effect);
+        else if (isEffort(effect.kind)) this.mind.onBecame({ kind: "contend-again" }, this.nowMs);
+    }
+  }
+
+  async #sign(signal: AbortSignal): Promise<void> {
+    const { store, clock, settings } = this.#node;
+    await signLife(store, settings.nodeName, this.mind.epoch, clock.now(), signal);
+  }
+
+  #background(what: string, work: (signal: AbortSignal) => Promise<void>): void {
+    const signal = AbortSignal.any([this.signal, AbortSignal.timeout(LOOK_LIMIT_MS)]);
+    work(signal).catch((error: unknown) =>
+      this.#node.log.debug(`${what} failed`, { because: messageOf(error) }),
+    );
+  }
+
+  async #ask(name: string): Promise<void> {
+    const peer = this.#peers.get(name) ?? this.#know(memberOf(name, name));
+    if (peer === null || this.#asking.has(name)) return;
+    this.#asking.add(name);
+    const sentMs = this.nowMs;
+    try {
+      const body = formatReport(this.mind.report(sentMs));
+      const text = await peer.post(ASK, body, this.settings.mind.timers.answerMs);
+      const report = parseReport(text.slice(1));
+      if (report === null) throw new PeerError("bad-answer", `${name} gave no report`);
+      this.mind.onAnswer(name, { report, grants: text.startsWith("+") }, sentMs, this.nowMs);
+    } catch (error) {
+      const failure = error instanceof PeerError ? error.failure : "reset";
+      this.mind.onFailure(name, failure, this.nowMs);
+    } finally {
+      this.#asking.delete(name);
+    }
+  }
+
+  #onAsk(body: string): string {
+    const report = parseReport(body);
+    if (report === null) throw new Error("no report");
+    const { grants, report: own } = this.mind.onAsk(report, this.nowMs);
+    return `${grants ? "+" : "-"}${formatReport(own)}`;
+  }
+
+  async #onCall(body: string): Promise<string> {
+    const { verb } = JSON.parse(body) as { verb?: unknown };
+    const handler = typeof verb === "string" ? this.#calls.get(verb) : undefined;
+    if (handler === undefined) throw new Error(`this node does not answer "${String(verb)}" now`);
+    return await handler(body);
+  }
+
+  async #look(): Promise<void> {
+    const begunMs = this.nowMs;
+    const signal = AbortSignal.any([this.signal, AbortSignal.timeout(LOOK_LIMIT_MS)]);
+    const { systemId } = this.#local;
+    try {
+      const look = await this.log.look(systemId === null ? null : BigInt(systemId), begunMs, signal);
+      if (look !== null) this.mind.onLogLook(look, this.nowMs);
+    } catch (error) {
+      if (!this.signal.aborted)
+        this.#node.log.debug("the log could not be looked at", { because: messageOf(error) });
+    }
+  }
+
+  async #swapRoster(from: Roster, to: Roster, because: string): Promise<void> {
+    const { store, log, clock } = this.#node;
+    const { epoch } = this.mind;
+    try {
+      const outcome = await changeRoster(
+        store,
+        (found) =>
+          found?.epoch === from.epoch && epoch === from.epoch
+            ? { kind: "write", roster: { ...to, isPaused: found.isPaused } }
+            : { kind: "refused", because: "it is another's" },
+        { clock, log, signal: this.signal },
+      );
+      if (outcome.kind === "written")
+        log.info("the roster was written", {
+          members: to.members.join(","),
+          inSync: to.inSync?.map(({ name }) => name).join(",") ?? null,
+          because,
+        });
+      if (this.mind.epoch === epoch) this.mind.onRoster(outcome.kind === "written" ? outcome.roster : null);
+    } catch (error) {
+      if (!this.signal.aborted) throw error;
+    }
+  }
+
+  /** Survives a restart without the store (G7). */
+  async #keepRoster(): Promise<void> {
+    const { roster } = this.mind;
+    const text = roster === null ? "" : `${JSON.stringify(roster)}\n`;
+    if (text === this.#keptRoster) return;
+    this.#keptRoster = text;
+    await writeDurably(rosterPath(this.#node), text);
+  }
+
+  #applyRoute(): void {
+    const { settings, doors, log } = this.#node;
+    const now = this.nowMs;
+    const next = decideRoute({
+      self: this.mind.report(now),
+      views: this.mind.views(now),
+      addressOf: (name) => this.addressOf(name),
+      port: settings.ports.postgres,
+      lagLimitBytes: this.settings.lagLimitBytes,
+      current: this.#route,
+    });
+    if (sameRoute(next, this.#route)) return;
+    const was = this.#route;
+    this.#route = next;
+    const isNewPrimary = was.primary?.host !== next.primary?.host;
+    if (isNewPrimary)
+      log.info("clients are sent elsewhere", {
+        from: was.primary?.name ?? null,
+        to: next.primary?.name ?? null,
+      });
+    this.#routing = this.#routing
+      .then(async () => {
+        // Sessions to a primary that was deposed are cut before others are sent to the new one.
+        if (isNewPrimary && was.primary !== null && next.primary !== null)
+          await doors.route({ primary: null, standbys: next.standbys });
+        await doors.route(next);
+        return undefined;
+      })
+      .catch((error: unknown) => log.warn("HAProxy was not told", { because: messageOf(error) }));
+  }
+
+  #know(member: Member): Peer | null {
+    if (member.name === this.settings.self.name) return null;
+    const known = this.#peers.get(member.name);
+    if (known !== undefined) return known;
+    const peer = new Peer(
+      member,
+      this.#peerTools(() => this.mind.onClose(member.name, this.nowMs)),
+    );
+    this.#peers.set(member.name, peer);
+    return peer;
+  }
+
+  #peerTools(onClose: () => void): ConstructorParameters<typeof Peer>[1] {
+    return {
+      key: this.#key,
+      incarnation: this.settings.self.incarnation,
+      port: this.#node.settings.ports.checks,
+      resolve: this.#resolve,
+      clock: this.#node.clock,
+      onClose,
+    };
+  }
+}
+
+const isEffort = (kind: WorkEffect["kind"]): boolean =>
+  kind === "contend" || kind === "rejoin" || kind === "lead-without-store" || kind === "take-over";
+
+async function readVolumeId(node: NodeContext): Promise<string> {
+  const known = await readFile(volumePath(node), "utf8").catch(() => "");
+  if (known.trim() !== "") return known.trim();
+  const volume = randomBytes(8).toString("hex");
+  await writeDurably(volumePath(node), `${volume}\n`);
+  return volume;
+}
+
+async function readKeptRoster(node: NodeContext): Promise<Roster | null> {
+  const text = await readFile(rosterPath(node), "utf8").catch(() => "");
+  return text === "" ? null : parseRoster(text);
+}
+
+const volumePath = ({ paths }: NodeContext): string => join(paths.marks, "copy-id");
+const rosterPath = ({ paths }: NodeContext): string => join(paths.marks, "roster.json");
+
+const ASK = "/cluster/ask";
+const CALL = "/cluster/call";
+const TICK_MS = 50;
+const LEADING_TICK_MS = 20;
+const DISCOVER_MS = 5_000;
+const LOOK_LIMIT_MS = 2_000;
+const LOOK_EVERY_MS = 1_000;
+/** At the start: the others may just be starting too. */
+const FIRST_ANSWERS_MS = 3_000;
