@@ -23,7 +23,11 @@ export async function main(program: CommandContext["program"], args: readonly st
   }
   if (command.hasOwnHelp !== true && (rest.includes("--help") || rest.includes("-h")))
     return help(program, name);
-  return runWith(program, log, (context) => command.run(rest, context), name !== "supervise");
+  if (name !== "supervise") return runWith(program, log, (context) => command.run(rest, context));
+  const status = await runWith(program, log, (context) => command.run(rest, context), false);
+  // Whatever still holds the event loop must not keep a container up whose node has ended.
+  setTimeout(() => process.exit(status), LAST_WORDS_MS).unref();
+  return status;
 }
 
 /** Runs `work` with a signal that aborts at SIGINT and SIGTERM; errors become exit statuses. */
@@ -119,4 +123,5 @@ function logFrom(env: Readonly<Record<string, string | undefined>>, program: str
 const walgLevel = (level: string | undefined): string => (level === "DEVEL" ? "debug" : "info");
 const isLevel = (text: string): text is LogLevel => ["debug", "info", "warn", "error"].includes(text);
 
+const LAST_WORDS_MS = 2_000;
 const STOP_SIGNALS = ["SIGINT", "SIGTERM"] as const;

@@ -112,6 +112,20 @@ export class LogTerm implements AsyncDisposable {
     return lastStep(this.#path).timeline;
   }
 
+  get claim(): Claim {
+    return this.#claim;
+  }
+
+  /** The first position that is not settled: a newer fence would stand here. */
+  get firstFree(): number {
+    return this.#owner.view.firstFree;
+  }
+
+  /** Up to where the store has the WAL; null while nothing may be reported. */
+  get durable(): Lsn | null {
+    return this.#owner.durable;
+  }
+
   /** Aborts when this process lost the log, or the streamer failed for good (T7). */
   get lost(): AbortSignal {
     return this.#lost.signal;
@@ -313,7 +327,8 @@ export async function startLogTerm(
   });
 }
 
-function makeOwner(node: NodeContext, claim: Claim): { owner: LogOwner; ended: AbortController } {
+/** An owner of the log for this claim; it has not begun. */
+export function makeOwner(node: NodeContext, claim: Claim): { owner: LogOwner; ended: AbortController } {
   const { settings, store, codec, clock, log, random } = node;
   const ended = new AbortController();
   const rhythm = { ...DEFAULT_RHYTHM, flushMs: settings.flushMs };

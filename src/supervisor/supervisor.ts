@@ -39,13 +39,15 @@ export type Outcome =
 export async function runSupervisor(node: NodeContext, verbs: Verbs): Promise<number> {
   const { settings, paths, state, doors, stop, log, owner } = node;
   await mkdir(paths.marks, { recursive: true, mode: 0o700 });
+  const over = new AbortController();
   await using running = new AsyncDisposableStack();
+  running.defer(() => over.abort(new Error("the supervisor ends")));
   running.use(await openFront({ settings, state, verbs, owner, log }));
   try {
     const proxy = await doors.start();
     void watchProxy(proxy, stop);
     answerCalls(node, verbs);
-    void measureVolume(node, stop.stopping);
+    void measureVolume(node, over.signal);
     return await loop(node, verbs);
   } catch (error) {
     if (stop.stopping.aborted) {
