@@ -5,6 +5,7 @@ import { BACKUP_FETCH } from "./backup-fetch.ts";
 import { BACKUP_LIST, CATCHUP_LIST } from "./backup-list.ts";
 import { BACKUP_MARK } from "./backup-mark.ts";
 import { BACKUP_PUSH } from "./backup-push.ts";
+import { CATCHUP_FETCH, CATCHUP_OTHERS, CATCHUP_PUSH } from "./catchup.ts";
 import type { WalgCommand } from "./command.ts";
 import { COPY } from "./copy.ts";
 import { DAEMON } from "./daemon.ts";
@@ -29,6 +30,8 @@ import {
 } from "./st-transfer.ts";
 import { WAL_FETCH, WAL_PREFETCH } from "./wal-fetch.ts";
 import { WAL_PUSH } from "./wal-push.ts";
+import { WAL_RECEIVE } from "./wal-receive.ts";
+import { WAL_RESTORE } from "./wal-restore.ts";
 import { WAL_SHOW } from "./wal-show.ts";
 import { WAL_VERIFY } from "./wal-verify.ts";
 
@@ -38,7 +41,10 @@ export const WALG_COMMANDS: readonly WalgCommand[] = [
   BACKUP_LIST,
   BACKUP_MARK,
   BACKUP_PUSH,
+  CATCHUP_FETCH,
   CATCHUP_LIST,
+  CATCHUP_PUSH,
+  ...CATCHUP_OTHERS,
   COPY,
   DAEMON,
   DELETE,
@@ -67,6 +73,8 @@ export const WALG_COMMANDS: readonly WalgCommand[] = [
   WAL_FETCH,
   WAL_PREFETCH,
   WAL_PUSH,
+  WAL_RECEIVE,
+  WAL_RESTORE,
   WAL_SHOW,
   WAL_VERIFY,
 ];

@@ -34,9 +34,20 @@ export type WalPushOutcome = "stored" | "there already";
  * other bytes are there, `WAL_FILE` when the file is no whole segment, StoreError when the store does not take it.
  */
 export async function pushWalFile(path: string, tools: WalPushTools): Promise<WalPushOutcome> {
-  const { store, codec, segmentBytes, log, signal } = tools;
   const name = basename(path);
   const bytes = await readWal(path);
+  const outcome = await pushWalBytes(name, bytes, tools);
+  if (outcome === "stored" && tools.writesMetadata) await pushMetadata(path, name, tools);
+  return outcome;
+}
+
+/** As `pushWalFile`, for a file in memory. */
+export async function pushWalBytes(
+  name: string,
+  bytes: Uint8Array,
+  tools: WalPushTools,
+): Promise<WalPushOutcome> {
+  const { store, codec, segmentBytes, log, signal } = tools;
   checkWhole(name, bytes, segmentBytes);
   const catalog = new WalCatalog({
     store,
@@ -51,7 +62,6 @@ export async function pushWalFile(path: string, tools: WalPushTools): Promise<Wa
   const sealed = await seal(bytes, codec);
   if (!isProtected) await store.put(key, sealed, signal, { bytes: sealed.byteLength });
   else if ((await create(key, sealed, tools)) === "exists") return compare(name, bytes, catalog, tools);
-  if (tools.writesMetadata) await pushMetadata(path, name, tools);
   log.debug("WAL file stored", { name, bytes: sealed.byteLength });
   return "stored";
 }
