@@ -1,6 +1,7 @@
 // The log in one term: the fence is ours, the junction is decided, and then the streamer carries WAL until the term ends.
 
 import { unreachable } from "../base/errors.ts";
+import { readSourceLog } from "../archive/archive-source.ts";
 import { joinLog } from "../archive/join-log.ts";
 import { answerArchive, startStreamer, type Streamer } from "../archive/streamer.ts";
 import type { StreamerBeginning, StreamerEnd } from "../archive/streamer-options.ts";
@@ -9,19 +10,20 @@ import { join } from "node:path";
 import type { ControlFile } from "../postgres/control-file.ts";
 import { connectReplication } from "../postgres/replication-connection.ts";
 import { ReconnectingSql } from "../postgres/sql.ts";
+import { localPath } from "../archive/local-wal.ts";
 import { planGenesis } from "../tail/genesis.ts";
 import { publishObject } from "../tail/publish.ts";
-import type { Junction } from "../tail/junction.ts";
+import { decideJunction, type Junction } from "../tail/junction.ts";
 import { LogOwner } from "../tail/owner.ts";
 import { DEFAULT_RHYTHM } from "../tail/owner-options.ts";
 import type { NewTimeline } from "../tail/writer.ts";
 import { type Claim, takeOver } from "../tail/take-over.ts";
-import type { Lsn } from "../wal/lsn.ts";
+import { type Lsn, lsnOf } from "../wal/lsn.ts";
 import { historyName, segmentAt, segmentName, segmentStart } from "../wal/segment-name.ts";
 import { lastStep, type TimelinePath } from "../wal/timeline-path.ts";
 import { backUp } from "./backups.ts";
 import type { Verbs } from "./front.ts";
-import type { NodeContext } from "./node-context.ts";
+import { type NodeContext, sourceOf } from "./node-context.ts";
 
 /** Ids of the promotions that made the volume's timeline and its parent's (G4); 32 zeros without one. */
 export interface PromotionIds {
@@ -328,6 +330,24 @@ export async function startLogTerm(
 }
 
 /** An owner of the log for this claim; it has not begun. */
+/**
+ * What the log says of this volume before anybody is fenced: the sentence of a suspect, or null when only the junction itself can tell. A volume
+ * that another node's history has left behind must not disturb that node with a fence.
+ */
+export async function foreseeSuspect(
+  node: NodeContext,
+  control: ControlFile,
+  ids: PromotionIds,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const view = await readSourceLog(sourceOf(node, control.systemId, control.segmentBytes), signal);
+  if (view === null) return null;
+  const path = await localPath(node.paths.dataDirectory);
+  const hopeful = { path, walkedTo: LAST_LSN, bytes: "equal", ...ids } as const;
+  const junction = decideJunction({ log: view, recordEnd: null }, hopeful, []);
+  return junction.kind === "suspect" ? junction.because : null;
+}
+
 export function makeOwner(node: NodeContext, claim: Claim): { owner: LogOwner; ended: AbortController } {
   const { settings, store, codec, clock, log, random } = node;
   const ended = new AbortController();
@@ -336,6 +356,7 @@ export function makeOwner(node: NodeContext, claim: Claim): { owner: LogOwner; e
   return { owner, ended };
 }
 
+const LAST_LSN = lsnOf((1n << 63n) - 1n);
 const SENTENCES = {
   stopped: "the streamer was stopped",
   "server-restarted": "the server restarted itself after one of its processes crashed",

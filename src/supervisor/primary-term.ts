@@ -16,7 +16,7 @@ import { OPEN } from "./local-postgres.ts";
 import { measurePrimary } from "./measuring.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
 import { markAdmitted, wasAdmitted } from "./admission.ts";
-import { type LogTerm, startLogTerm } from "./log-term.ts";
+import { foreseeSuspect, type LogTerm, type PromotionIds, startLogTerm } from "./log-term.ts";
 import type { ReplayOrder } from "../recovery/replay-order.ts";
 import { replayAndPromote } from "./replaying.ts";
 
@@ -52,7 +52,21 @@ export async function leadTerm(node: NodeContext, verbs: Verbs, storeAway: boole
   } else {
     state.enter("starting", "taking the log over");
     const limit = AbortSignal.timeout(TAKE_OVER_LIMIT_MS);
-    const logTerm = await startLogTerm(node, control, ids, AbortSignal.any([until, limit]));
+    const begun = await beginLog(node, control, ids, AbortSignal.any([until, limit])).catch(
+      (error: unknown) => {
+        if (!limit.aborted || until.aborted) throw error;
+        return null;
+      },
+    );
+    if (begun === null) {
+      state.enter(
+        "waiting",
+        `the store did not let the log be taken over within ${TAKE_OVER_LIMIT_MS / 1000} s`,
+      );
+      return { kind: "again", pause: true };
+    }
+    if (typeof begun === "string") return { kind: "suspect", because: begun };
+    const logTerm = begun;
     log.info(`junction: ${logTerm.junction.kind}`, { because: logTerm.junction.because });
     if (logTerm.junction.kind === "suspect") {
       await logTerm[Symbol.asyncDispose]();
@@ -83,6 +97,18 @@ export async function leadTerm(node: NodeContext, verbs: Verbs, storeAway: boole
     const logTerm = await joining.catch(() => null);
     await logTerm?.[Symbol.asyncDispose]();
   }
+}
+
+/** The log, joined; or the sentence of a suspect, before anybody was fenced. */
+async function beginLog(
+  node: NodeContext,
+  control: ControlFile,
+  ids: PromotionIds,
+  signal: AbortSignal,
+): Promise<LogTerm | string> {
+  return (
+    (await foreseeSuspect(node, control, ids, signal)) ?? (await startLogTerm(node, control, ids, signal))
+  );
 }
 
 /** Replays the directory that is there, promotes it to a new timeline and leads on it. `origin` goes into the mark of completion. */
@@ -224,7 +250,7 @@ async function lead(
 }
 
 /** W8: fast stop, the last WAL settled meanwhile and after it, a base; all within the time that the platform gives. */
-async function stopInOrder(
+export async function stopInOrder(
   { stop, clock }: NodeContext,
   server: Server,
   logTerm: LogTerm | null,
@@ -237,7 +263,7 @@ async function stopInOrder(
 }
 
 /** Doors open only where a backup exists: otherwise the first client's rows could not be restored. */
-async function firstBackup(node: NodeContext, logTerm: LogTerm, signal: AbortSignal): Promise<void> {
+export async function firstBackup(node: NodeContext, logTerm: LogTerm, signal: AbortSignal): Promise<void> {
   const { store, state, log } = node;
   const backups = await listBackups(store, signal);
   if (backups.length > 0) return;

@@ -62,12 +62,12 @@ test("book: data is moved aside once per order, with the mark that made it count
   await moveAside(paths, "r-1", 10);
   const aside = await readAside(paths);
   assert.equal(aside?.mark.systemId, 7n);
-  assert.equal(await readFile(join(aside!.path, "PG_VERSION"), "utf8"), "first");
+  assert.equal(await readFile(join(aside.path, "PG_VERSION"), "utf8"), "first");
   // The restore fetched half a directory and was killed: the next try must not move that one.
   await mkdir(paths.dataDirectory);
   await writeFile(join(paths.dataDirectory, "PG_VERSION"), "half");
   await moveAside(paths, "r-1", 11);
-  assert.equal(await readFile(join(aside!.path, "PG_VERSION"), "utf8"), "first");
+  assert.equal(await readFile(join(aside.path, "PG_VERSION"), "utf8"), "first");
   assert.equal(await readFile(join(paths.dataDirectory, "PG_VERSION"), "utf8"), "half");
 });
 
