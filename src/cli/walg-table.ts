@@ -88,11 +88,60 @@ const ROWS: readonly Row[] = [
     examples: ["holdfast st ls -r", "holdfast st check write"],
   },
   {
+    name: "wal-receive",
+    summary: "stream WAL and archive whole segments, on a prefix without a tail log",
+    usage: "",
+    examples: ["WALG_SLOTNAME=archive holdfast wal-receive"],
+  },
+  {
+    name: "wal-restore",
+    summary: "fetch the WAL that pg_rewind will want of a source directory",
+    usage: "TARGET SOURCE",
+    examples: ["holdfast wal-restore /data/old /data/new"],
+  },
+  {
+    name: "catchup-push",
+    summary: "store a backup that brings an old copy up",
+    usage: "$PGDATA --from-lsn N",
+    examples: ["holdfast catchup-push $PGDATA --from-lsn 167772200"],
+  },
+  {
+    name: "catchup-fetch",
+    summary: "apply a catchup backup over an old copy",
+    usage: "DIRECTORY NAME",
+    examples: ["holdfast catchup-fetch /data/old base_00000001000000000000000A"],
+  },
+  {
     name: "catchup-list",
     summary: "list catchup backups",
     usage: "[--detail] [--json] [--pretty]",
     examples: ["holdfast catchup-list"],
+  },
+  {
+    name: "catchup-send",
+    summary: "not offered; says what to use instead",
+    usage: "",
+    examples: [],
     hidden: true,
+  },
+  {
+    name: "catchup-receive",
+    summary: "not offered; says what to use instead",
+    usage: "",
+    examples: [],
+    hidden: true,
+  },
+  {
+    name: "daemon",
+    summary: "push and fetch WAL for clients on a Unix socket",
+    usage: "SOCKET",
+    examples: ["holdfast daemon /run/holdfast/wal-g.sock"],
+  },
+  {
+    name: "completion",
+    summary: "print a completion script",
+    usage: "bash|zsh",
+    examples: ["source <(holdfast completion bash)"],
   },
 ];
 

@@ -97,8 +97,8 @@ describe("the wal-g commands on a real server", () => {
     assert.match(full.stderr, /Wrote backup with name base_[0-9A-F]{24} to storage default/);
     await server.psql("update t set note = 'changed' where id % 50 = 0");
     await good(["backup-push", server.dataDirectory]);
-    const [first, second] = await names();
-    assert.equal(second, `base_${second!.slice(5, 29)}_D_${first!.slice(5)}`);
+    const [first = "", second = ""] = await names();
+    assert.equal(second, `base_${second.slice(5, 29)}_D_${first.slice(5)}`);
     const detail = JSON.parse((await good(["backup-list", "--json", "--detail"])).stdout) as Record<
       string,
       unknown

@@ -2,7 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import type { CommandContext } from "../commands.ts";
-import { completionScript, isShell } from "./completion.ts";
+import { type Completed, completionScript, isShell } from "./completion.ts";
 import { WALG_COMMANDS } from "./commands.ts";
 import { flagOfSetting, SETTING_NAMES } from "./settings-names.ts";
 import { UsageError } from "./flags.ts";
@@ -27,24 +27,30 @@ export async function answerWord(args: readonly string[], context: CommandContex
     case "completion": {
       const shell = rest[0];
       if (!isShell(shell)) throw new UsageError("completion: name the shell, bash or zsh");
-      context.print(
-        completionScript(
-          context.program,
-          shell,
-          WALG_COMMANDS.filter((command) => command.hidden !== true && command.only === undefined).map(
-            ({ path, flags }) => ({
-              path,
-              flags: flags.map(({ name }) => name),
-            }),
-          ),
-        ),
-      );
+      context.print(completionScript(context.program, shell, await completable(context.program)));
       return 0;
     }
     default:
       return null;
   }
 }
+
+/** Of WAL-G's commands words and flags; of Holdfast's own the names. */
+async function completable(program: CommandContext["program"]): Promise<readonly Completed[]> {
+  const walg = WALG_COMMANDS.filter(
+    ({ hidden, only }) => hidden !== true && (only === undefined || only === program),
+  ).map(({ path, flags }) => ({ path, flags: flags.map(({ name }) => name) }));
+  if (program === "wal-g") return walg;
+  const { COMMANDS } = await import("../commands.ts");
+  const own = COMMANDS.filter(
+    ({ name, hidden }) => hidden !== true && !walg.some(({ path }) => path === name),
+  );
+  return [...walg, ...own.map(({ name, usage }) => ({ path: name, flags: flagsIn(usage) }))];
+}
+
+/** `--json` and its like in a line of usage. */
+const flagsIn = (usage: string): readonly string[] =>
+  [...usage.matchAll(/--([a-z][a-z-]*)/g)].map((match) => match[1]!);
 
 function overview(program: string): string {
   const tops = WALG_COMMANDS.filter(
