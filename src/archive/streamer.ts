@@ -59,6 +59,7 @@ export class Streamer {
   #slotWalStatus: string | null = null;
   #serverStartedMs: number | null = null;
   #lastSettledMs: number | null = null;
+  #gathered = new Uint8Array(0);
   #firstSegment: bigint | null = null;
   #openDoors: () => void = () => undefined;
 
@@ -275,7 +276,7 @@ export class Streamer {
   /** One whole message: its end is a record's end or a page boundary, where a slot may end (W5). */
   async #message(start: Lsn, timeline: number, pieces: readonly Uint8Array[]): Promise<void> {
     const { owner, segmentBytes, dataDirectory } = this.#options;
-    let bytes = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+    let bytes = this.#gather(pieces);
     let at = start;
     // The open segment began anew from a file (A4): what lies below it came from this same server.
     const below = owner.streamFrom - at;
@@ -291,6 +292,19 @@ export class Streamer {
     if (owner.streamFrom === before) return;
     const filled = segmentName({ timeline, number: before / BigInt(segmentBytes) }, segmentBytes);
     this.#command.hashAhead(join(pgWal(dataDirectory), filled));
+  }
+
+  /** The pieces as one; the same memory for every message, because the writer copies what it takes. */
+  #gather(pieces: readonly Uint8Array[]): Uint8Array {
+    if (pieces.length === 1) return pieces[0]!;
+    const total = pieces.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    if (total > this.#gathered.byteLength) this.#gathered = new Uint8Array(total * 2);
+    let at = 0;
+    for (const piece of pieces) {
+      this.#gathered.set(piece, at);
+      at += piece.byteLength;
+    }
+    return this.#gathered.subarray(0, total);
   }
 
   /** A keepalive that wants a reply: after what is held is settled. Until then the connection's own heartbeat keeps it alive. */

@@ -15,7 +15,7 @@ import { lastStep } from "../../src/wal/timeline-path.ts";
 import { Archiving, type ArchivingServer, Hooks, sourceOf } from "../support/archive-bench.ts";
 import { fetch, PLAIN, push } from "../support/backup-source.ts";
 import { RestoreBench } from "../support/restore-bench.ts";
-import { scratchFolder, type ScratchPostgres, scratchPostgres } from "../support/scratch-postgres.ts";
+import { scratchFolder, scratchPostgres } from "../support/scratch-postgres.ts";
 
 /** One machine's life: a server that archives. */
 interface Life {
@@ -133,7 +133,7 @@ const ends: readonly {
     sampled: true,
     write: async (_lives, life) => {
       await life.server.psql("select pg_switch_wal()");
-      await life.archiving.settle(life.server as ScratchPostgres);
+      await life.archiving.settle(life.server);
     },
   },
   {
@@ -141,7 +141,7 @@ const ends: readonly {
     sampled: false,
     write: async (lives, life) => {
       await lives.insert(life, 5_000);
-      await life.archiving.settle(life.server as ScratchPostgres);
+      await life.archiving.settle(life.server);
     },
   },
 ];

@@ -43,13 +43,13 @@ interface Bench {
   readonly source: ArchiveSource;
   readonly folder: string;
   readonly target: string;
-  command(situation: Situation, change?: Partial<RestoreCommandOptions>): RestoreCommand;
+  readonly command: (situation: Situation, change?: Partial<RestoreCommandOptions>) => RestoreCommand;
   /** Asks for a name; its exit status, and the bytes served. */
-  ask(
+  readonly ask: (
     command: RestoreCommand,
     name: string,
-  ): Promise<{ exit: number; bytes: Buffer | null; sentence: string }>;
-  put(name: string, bytes: Uint8Array): Promise<void>;
+  ) => Promise<{ exit: number; bytes: Buffer | null; sentence: string }>;
+  readonly put: (name: string, bytes: Uint8Array) => Promise<void>;
 }
 
 async function bench(t: TestContext, change: Partial<ArchiveSource> = {}): Promise<Bench> {
@@ -189,9 +189,9 @@ test("a copy that differs below the end is never overwritten, and is told", asyn
     join(folder, "data", "pg_wal", name),
     Buffer.concat([other.bytes(), Buffer.alloc(MIB)]).subarray(0, MIB),
   );
-  const command_ = command("catch-up");
-  assert.equal((await ask(command_, name)).exit, 1);
-  assert.match(command_.status().alarms.join(), /the local copy differs from the store at 0\/1002/);
+  const catchUp = command("catch-up");
+  assert.equal((await ask(catchUp, name)).exit, 1);
+  assert.match(catchUp.status().alarms.join(), /the local copy differs from the store at 0\/1002/);
 });
 
 test("nothing of a timeline past the point where the path leaves it", async (t) => {

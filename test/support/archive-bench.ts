@@ -58,9 +58,11 @@ export class Hooks implements AsyncDisposable {
   }[] = [];
   readonly conf: readonly string[];
   readonly #socket: LocalSocket;
+  readonly #client: string;
 
   private constructor(socket: LocalSocket, client: string) {
     this.#socket = socket;
+    this.#client = client;
     this.conf = [
       "archive_mode = on",
       `archive_command = 'perl ${client} ${socket.path} archive %f %p'`,
@@ -69,6 +71,11 @@ export class Hooks implements AsyncDisposable {
       "hot_standby = on",
       "wal_level = replica",
     ];
+  }
+
+  /** The shell command that asks for this verb. */
+  command(verb: "archive" | "restore"): string {
+    return `perl ${this.#client} ${this.#socket.path} ${verb}`;
   }
 
   static async open(folder: string, user: { uid?: number; gid?: number }): Promise<Hooks> {
@@ -101,6 +108,7 @@ export class Hooks implements AsyncDisposable {
 
 export interface PrimaryOptions {
   readonly flushMs?: number;
+  readonly queuedBytes?: number;
   readonly codec?: Codec;
   readonly signal: AbortSignal;
   readonly beginning?: StreamerBeginning | "continue";
@@ -156,6 +164,7 @@ export class Archiving implements AsyncDisposable {
       store,
       codec,
       flushMs: options.flushMs ?? DEFAULT_RHYTHM.flushMs,
+      queuedBytes: options.queuedBytes ?? DEFAULT_RHYTHM.queuedBytes,
     });
     const address = { host: server.host, port: server.port, user: "postgres", applicationName: "holdfast" };
     const sql = new ReconnectingSql(address);
