@@ -146,7 +146,7 @@ async function makeNode(
     random: Math.random,
     fencing: makeFencingProbe(store, state, { clock, log }),
   };
-  return { node, verbs: new Verbs() };
+  return { node, verbs: new Verbs(clock, () => stop.stopping.aborted) };
 }
 
 /** Postgres must reach its data below the volume, and its socket's folder. */

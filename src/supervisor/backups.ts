@@ -40,11 +40,17 @@ export async function backUp(node: NodeContext, wal: BackupWal, signal: AbortSig
 }
 
 /** Backups by the clock while the term lasts. Only the owner of the log runs them, so there is exactly one runner. */
-export function startBackupSchedule(node: NodeContext, wal: BackupWal, signal: AbortSignal): Schedule {
+export function startBackupSchedule(
+  node: NodeContext,
+  wal: BackupWal,
+  signal: AbortSignal,
+  lastDoneMs: number | null = null,
+): Schedule {
   const { settings, bulkStore: store, clock, log, state } = node;
   const schedule = startSchedule({
     name: "base backup",
     expression: settings.backup.schedule,
+    lastDoneMs,
     mayRun: () => !signal.aborted,
     work: async (inner) => {
       await backUp(node, wal, inner);

@@ -1,6 +1,7 @@
 // What the supervisor answers on: checks (5500), metrics (9187), the local socket. It is there from the first moment to the last.
 
 import { mkdir } from "node:fs/promises";
+import type { Clock } from "../base/clock.ts";
 import { formatLossless } from "../base/lossless-json.ts";
 import type { Log } from "../base/log.ts";
 import type { OsUser } from "../postgres/os-user.ts";
@@ -14,6 +15,14 @@ import type { NodeState } from "./node-state.ts";
 /** Verbs come and go with the node's role: `archive` only while a streamer runs, `restore` only while something is recovered. */
 export class Verbs {
   readonly #handlers = new Map<string, VerbHandler>();
+  readonly #clock: Pick<Clock, "sleep">;
+  /** From a stop on nothing is waited for (W8). */
+  readonly #isStopping: () => boolean;
+
+  constructor(clock: Pick<Clock, "sleep">, isStopping: () => boolean) {
+    this.#clock = clock;
+    this.#isStopping = isStopping;
+  }
 
   /** Answers `verb` until the returned function is called. */
   set(verb: string, handler: VerbHandler): () => void {
@@ -23,12 +32,19 @@ export class Verbs {
     };
   }
 
-  /** Hands the request on; without a handler Postgres is told to ask again (archive) or to stop rather than guess (restore). */
+  /**
+   * Hands the request on. Without a handler Postgres is told to ask again (archive), after a moment in which the streamer of a server that
+   * just came up may appear, so that a start is no failure in pg_stat_archiver; or to stop rather than guess (restore).
+   */
   readonly dispatch =
     (verb: string): VerbHandler =>
     async (args, signal) => {
-      const handler = this.#handlers.get(verb);
-      if (handler !== undefined) return await handler(args, signal);
+      for (let waitedMs = 0; ; waitedMs += LOOK_EVERY_MS) {
+        const handler = this.#handlers.get(verb);
+        if (handler !== undefined) return await handler(args, signal);
+        if (verb !== "archive" || this.#isStopping() || waitedMs >= STREAMER_LIMIT_MS) break;
+        await this.#clock.sleep(LOOK_EVERY_MS, signal);
+      }
       return { lines: [`the supervisor answers no "${verb}" now`], exit: verb === "restore" ? 255 : 1 };
     };
 }
@@ -85,3 +101,6 @@ export async function openFront({
   );
   return opening.move();
 }
+
+const LOOK_EVERY_MS = 50;
+const STREAMER_LIMIT_MS = 3_000;

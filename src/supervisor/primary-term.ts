@@ -200,8 +200,8 @@ async function serve(node: NodeContext, verbs: Verbs, term: Term): Promise<TermE
       );
     }
     logTerm = await within(term.joining, inTerm);
-    await lead(node, verbs, term, logTerm, over, inTerm);
-    startBackupSchedule(node, logTerm, inTerm);
+    const lastBackupMs = await lead(node, verbs, term, logTerm, over, inTerm);
+    startBackupSchedule(node, logTerm, inTerm, lastBackupMs);
     void measurePrimary(node, sourceOf(node, control.systemId, control.segmentBytes), inTerm);
     await untilAborted(inTerm);
   } catch (error) {
@@ -220,7 +220,7 @@ async function serve(node: NodeContext, verbs: Verbs, term: Term): Promise<TermE
   return stop.stopping.aborted ? { kind: "stopped" } : { kind: "again", pause: false };
 }
 
-/** From the junction to open doors. `over` is aborted when the log or the streamer ends the term. */
+/** From the junction to open doors; resolves to when the newest backup was made. `over` is aborted when the log or the streamer ends the term. */
 async function lead(
   node: NodeContext,
   verbs: Verbs,
@@ -228,7 +228,7 @@ async function lead(
   logTerm: LogTerm,
   over: AbortController,
   inTerm: AbortSignal,
-): Promise<void> {
+): Promise<number | null> {
   const { junction } = logTerm;
   for (const signal of [logTerm.lost, logTerm.over])
     signal.addEventListener("abort", () => over.abort(signal.reason), { once: true });
@@ -245,8 +245,9 @@ async function lead(
   if (restarts) over.abort(new Error("the restore is accepted; the server starts anew without its target"));
   inTerm.throwIfAborted();
   if (!doorsFirst) await ensureContents(node);
-  await firstBackup(node, logTerm, inTerm);
+  const lastBackupMs = await firstBackup(node, logTerm, inTerm);
   await openDoors(node, junction.because);
+  return lastBackupMs;
 }
 
 /** W8: fast stop, the last WAL settled meanwhile and after it, a base; all within the time that the platform gives. */
@@ -262,14 +263,19 @@ export async function stopInOrder(
   await draining;
 }
 
-/** Doors open only where a backup exists: otherwise the first client's rows could not be restored. */
-export async function firstBackup(node: NodeContext, logTerm: LogTerm, signal: AbortSignal): Promise<void> {
+/** Doors open only where a backup exists: otherwise the first client's rows could not be restored. Resolves to its age's beginning. */
+export async function firstBackup(
+  node: NodeContext,
+  logTerm: LogTerm,
+  signal: AbortSignal,
+): Promise<number | null> {
   const { store, state, log } = node;
-  const backups = await listBackups(store, signal);
-  if (backups.length > 0) return;
+  const newest = (await listBackups(store, signal)).at(-1);
+  if (newest !== undefined) return newest.modifiedMs;
   state.enter("founding", "the first base backup is taken before the first client is admitted");
   log.info("taking the first base backup");
   await backUp(node, logTerm, signal);
+  return null;
 }
 
 async function openDoors(node: NodeContext, because: string): Promise<void> {

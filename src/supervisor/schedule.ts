@@ -19,6 +19,8 @@ export interface ScheduleOptions {
   readonly log: Log;
   /** Ends the schedule and what is running. */
   readonly signal: AbortSignal;
+  /** When the work was last done, milliseconds since 1970; null: not known. A run that was due meanwhile is made up for. */
+  readonly lastDoneMs?: number | null;
   readonly backoff?: Backoff;
 }
 
@@ -61,6 +63,10 @@ export function startSchedule(options: ScheduleOptions): Schedule {
       { timezone: "Etc/UTC", noOverlap: true },
     );
     signal.addEventListener("abort", () => void task?.destroy(), { once: true });
+    if (isOverdue(task.getNextRuns(2), options.lastDoneMs ?? null, clock.now())) {
+      log.info("a scheduled run was missed and is made up for", { name });
+      void runNow();
+    }
   }
   return {
     runNow,
@@ -68,6 +74,13 @@ export function startSchedule(options: ScheduleOptions): Schedule {
     runningSinceMs: () => sinceMs,
     trouble: () => trouble,
   };
+}
+
+/** More time has gone by than lies between two runs. Pure. */
+export function isOverdue(next: readonly Date[], lastDoneMs: number | null, nowMs: number): boolean {
+  const [first, second] = next;
+  if (lastDoneMs === null || first === undefined || second === undefined) return false;
+  return nowMs - lastDoneMs > second.getTime() - first.getTime();
 }
 
 /** One run and its repeats; gives up only when the node may no longer run it or the signal aborts. */

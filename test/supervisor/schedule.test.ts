@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { systemClock, waitUntil } from "../../src/base/clock.ts";
 import { silentLog } from "../../src/base/log.ts";
-import { isCronExpression, type ScheduleOptions, startSchedule } from "../../src/supervisor/schedule.ts";
+import { isCronExpression, isOverdue, type ScheduleOptions, startSchedule } from "../../src/supervisor/schedule.ts";
 
 function options(change: Partial<ScheduleOptions>, end: AbortController): ScheduleOptions {
   return {
@@ -110,4 +110,12 @@ test("schedule: the clock runs it, and the end stops the clock", async () => {
 test("schedule: expressions", () => {
   assert.equal(isCronExpression("0 3 * * *"), true);
   assert.equal(isCronExpression("0 99 * * *"), false);
+});
+
+test("schedule: a run that was missed is made up for, one that was not due is not", () => {
+  const day = 86_400_000;
+  const next = [new Date(10 * day), new Date(11 * day)];
+  assert.equal(isOverdue(next, 9 * day - 1, 10 * day - 1), false);
+  assert.equal(isOverdue(next, 8 * day, 10 * day - 1), true);
+  assert.equal(isOverdue(next, null, 10 * day), false);
 });
