@@ -18,6 +18,12 @@ const ROWS: readonly Row[] = [
     examples: ["holdfast verify", "holdfast verify --content --json"],
   },
   {
+    name: "drill",
+    summary: "restore the newest backup and all WAL to scratch, start it, check it, throw it away",
+    usage: "[--target-time T | --target-lsn L | …] [--query SQL] [--quick] [--json]",
+    examples: ["holdfast drill --json", "holdfast drill --target-time '2026-11-24 12:00:00+00'"],
+  },
+  {
     name: "backup-push",
     summary: "take a full or delta backup of a running server",
     usage: "[$PGDATA] [--full] [--permanent] [--add-user-data JSON] …",

@@ -193,6 +193,32 @@ describe("the wal-g commands on a real server", () => {
     }
   });
 
+  test("a drill restores to scratch, checks, and leaves nothing", async () => {
+    const query = "select count(*) from t";
+    const ran = await good(
+      ["drill", "--json", "--directory", join(root, "drills"), "--query", query],
+      {},
+      "holdfast",
+    );
+    const result = JSON.parse(ran.stdout) as {
+      verdict: string;
+      answer: string;
+      checks: { name: string; ok: boolean; detail: string }[];
+    };
+    assert.equal(result.verdict, "ok", ran.stdout);
+    assert.equal(result.answer, await server.psql(query));
+    assert.deepEqual(
+      result.checks.map(({ name, ok }) => [name, ok]),
+      [
+        ["starts and answers", true],
+        ["amcheck", true],
+        ["page checksums", true],
+      ],
+    );
+    assert.match(result.checks[2]!.detail, /^\d+ blocks$/);
+    assert.deepEqual(await readdir(join(root, "drills")), []);
+  });
+
   test("wal-receive archives whole segments, from a slot, and ends at a signal", async () => {
     await mkdir(join(root, "received"));
     await chmod(join(root, "received"), 0o777);

@@ -1,5 +1,6 @@
 // The table of WAL-G's commands.
 
+import { DRILL } from "../verify/drill.ts";
 import { VERIFY } from "../verify/verify-command.ts";
 import { BACKUP_FETCH } from "./backup-fetch.ts";
 import { BACKUP_LIST, CATCHUP_LIST } from "./backup-list.ts";
@@ -69,6 +70,7 @@ export const WALG_COMMANDS: readonly WalgCommand[] = [
   ST_TRANSFER_BACKUPS,
   ST_TRANSFER_FILES,
   ST_TRANSFER_WALS,
+  DRILL,
   VERIFY,
   WAL_FETCH,
   WAL_PREFETCH,

@@ -4,6 +4,7 @@ import { chmod, rm } from "node:fs/promises";
 import { createServer, type Socket } from "node:net";
 import { isAbsolute, join } from "node:path";
 import { AppError, EXIT, messageOf } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
 import { argumentCount, type Call, type WalgCommand } from "./command.ts";
 import { type DaemonRequest, decodeRequest, REPLY } from "./daemon-protocol.ts";
 import { parseDuration, UsageError } from "./flags.ts";
@@ -33,14 +34,35 @@ async function serve(call: Call): Promise<number> {
   if (settings.text("NOTIFY_SOCKET") !== undefined)
     log.info("NOTIFY_SOCKET is set, but no watchdog messages are sent");
   await call.openStore();
-  const path = args[0]!;
+  await using _ = await listenForClients(
+    args[0]!,
+    (request) => perform(call, request, data, pushLimitMs),
+    log,
+  );
+  log.info(`daemon listens on ${args[0]}`);
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  return 0;
+}
+
+/** Answers one request with a byte of REPLY. */
+export type RequestHandler = (request: DaemonRequest) => Promise<number>;
+
+/** Listens on a Unix socket at `path`, which only its owner may use; what is left there is replaced. Disposed, it ends all connections. */
+export async function listenForClients(
+  path: string,
+  work: RequestHandler,
+  log: Log,
+): Promise<AsyncDisposable> {
   await rm(path, { force: true });
   const open = new Set<Socket>();
   const server = createServer((socket) => {
     open.add(socket);
     socket.once("close", () => open.delete(socket));
     socket.on("error", (error) => log.debug("a client hung up", { because: error.message }));
-    void answerClient(socket, (request) => perform(call, request, data, pushLimitMs), call);
+    void answerClient(socket, work, log);
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -52,23 +74,17 @@ async function serve(call: Call): Promise<number> {
     });
   });
   await chmod(path, 0o600);
-  log.info(`daemon listens on ${path}`);
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
-  for (const socket of open) socket.destroy();
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  await rm(path, { force: true });
-  return 0;
+  return {
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of open) socket.destroy();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+      await rm(path, { force: true });
+    },
+  };
 }
 
 /** Reads messages and writes one byte for each; after a push or a fetch, and after an error, the connection ends. */
-async function answerClient(
-  socket: Socket,
-  work: (request: DaemonRequest) => Promise<number>,
-  { log }: Call,
-): Promise<void> {
+async function answerClient(socket: Socket, work: RequestHandler, log: Log): Promise<void> {
   let held: Uint8Array = new Uint8Array(0);
   try {
     // The last byte must still leave when the loop does.
