@@ -30,8 +30,8 @@ COPY package.json package-lock.json ./
 RUN --mount=type=secret,id=ca set -eu; \
     if [ -s /run/secrets/ca ]; then export NODE_EXTRA_CA_CERTS=/run/secrets/ca npm_config_cafile=/run/secrets/ca; fi; \
     node=$(sed -n '/"node_modules\/node": {/,/}/s/.*"version": "\(.*\)",/\1/p' package-lock.json | head -n 1); \
-    mkdir /node; cd /node; npm init -y > /dev/null; npm install --no-audit --no-fund "node@$node"; \
-    cp node_modules/node/bin/node /usr/local/bin/node; /usr/local/bin/node --version; \
+    mkdir /node; cd /node; npm init -y > /dev/null; npm install --no-audit --no-fund "node-linux-$(node -p process.arch)@$node"; \
+    cp node_modules/node-linux-*/bin/node /usr/local/bin/node; /usr/local/bin/node --version; \
     cd /opt/holdfast; hash -r; npm ci --omit=dev --no-audit --no-fund; \
     find node_modules \( -name '*.md' -o -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) -delete; \
     rm -rf /root/.npm node_modules/zx node_modules/.bin
