@@ -5,7 +5,7 @@ import type { CommandContext } from "../commands.ts";
 import { readStoreSettings } from "../settings.ts";
 import { openKeyedCodec, settingsWorld } from "../wiring.ts";
 import type { Call, FlagValues, ServerPosition, Settings } from "./command.ts";
-import { memberNamed, openStorages, openTarget, withAbsoluteFolder } from "./storages.ts";
+import { memberNamed, openStorages, openTarget, environmentOfStore } from "./storages.ts";
 
 /** Replacements for parts of the outside world. */
 export interface SessionTools {
@@ -24,7 +24,7 @@ export function openSession(
   const storage = { clock: context.clock, log };
   const asked = flags.text("target-storage") ?? flags.text("target") ?? settings.text("WALG_TARGET_STORAGE");
   const keyed = once(async () =>
-    openKeyedCodec(readStoreSettings(withAbsoluteFolder(settings.env), settingsWorld).codec),
+    openKeyedCodec(readStoreSettings(environmentOfStore(settings.env), settingsWorld).codec),
   );
   return {
     openStore: once(() => openTarget(settings, asked, storage)),

@@ -9,7 +9,7 @@ import { readStoreSettings } from "../settings.ts";
 import { argumentCount, type Call, type WalgCommand } from "./command.ts";
 import { copyAll, type CopyItem, copyOne, type CopyTools, listAll, missingAt } from "./copy-objects.ts";
 import { type Flag, UsageError } from "./flags.ts";
-import { memberNamed, settingsOfFile, storeOfFile, withAbsoluteFolder } from "./storages.ts";
+import { memberNamed, settingsOfFile, storeOfFile, environmentOfStore } from "./storages.ts";
 
 export const ST_COPY: WalgCommand = {
   path: "st copy",
@@ -57,7 +57,7 @@ async function copyPrefix(call: Call): Promise<number> {
 
 async function codecOf(path: string, { settings }: Call): Promise<Codec> {
   const { env } = await settingsOfFile(path, settings);
-  return openCodec(readStoreSettings(withAbsoluteFolder(env), settingsWorld).codec);
+  return openCodec(readStoreSettings(environmentOfStore(env), settingsWorld).codec);
 }
 
 /** JSON objects are never encrypted and are copied as they are. */

@@ -69,7 +69,7 @@ export async function settingsOfFile(path: string, settings: Settings): Promise<
 }
 
 async function openOne(env: Settings["env"], tools: StorageTools): Promise<ObjectStore> {
-  const { store } = readStoreSettings(withAbsoluteFolder(env), settingsWorld);
+  const { store } = readStoreSettings(environmentOfStore(env), settingsWorld);
   // The folder must be there: one that is not mounted must not look like an empty archive.
   if (store.kind === "folder") return openFolderStore(store.path);
   const limit = new Settings(env).count("WALG_NETWORK_RATE_LIMIT", 0);
@@ -79,11 +79,12 @@ async function openOne(env: Settings["env"], tools: StorageTools): Promise<Objec
   });
 }
 
-/** WAL-G takes a folder relative to where it runs. */
-export function withAbsoluteFolder(env: Settings["env"]): Settings["env"] {
-  const folder = new Settings(env).text("WALG_FILE_PREFIX");
-  if (folder === undefined) return env;
-  return { ...env, WALG_FILE_PREFIX: resolve(folder.replace(/^file:\/\/(localhost)?/, "")) };
+/** As the settings of one store are read: WAL-G takes a folder relative to where it runs, and the other storages are no concern of one. */
+export function environmentOfStore(env: Settings["env"]): Settings["env"] {
+  const { WALG_FAILOVER_STORAGES: _, ...own } = env;
+  const folder = new Settings(own).text("WALG_FILE_PREFIX");
+  if (folder === undefined) return own;
+  return { ...own, WALG_FILE_PREFIX: resolve(folder.replace(/^file:\/\/(localhost)?/, "")) };
 }
 
 /** Without what says where the store is. */
