@@ -5,8 +5,7 @@ import { type Lsn, formatLsn, lsnOf } from "../wal/lsn.ts";
 import { type RecordEnd, commitTimeOf } from "../wal/record-end.ts";
 import { RecordWalk } from "../wal/record.ts";
 import { type Segment, segmentEnd, segmentFloor, segmentName } from "../wal/segment-name.ts";
-import { parseHistory } from "../wal/timeline-history.ts";
-import { type TimelinePath, isOnPath, pathOfHistory } from "../wal/timeline-path.ts";
+import { type TimelinePath, isOnPath } from "../wal/timeline-path.ts";
 import { type AssembleTools, mustReadAccepted, recordEndOfLog, requireTip } from "./assemble.ts";
 import { watchBranches } from "./branch-watch.ts";
 import { Change } from "./change.ts";
@@ -24,7 +23,7 @@ import type { LogState } from "./run.ts";
 import { SegmentBytes } from "./segment-bytes.ts";
 import { SlotQueue } from "./slot-queue.ts";
 import { sha256 } from "./slot.ts";
-import { LogWriter, type NewTimeline } from "./writer.ts";
+import { LogWriter, type NewTimeline, parentPath } from "./writer.ts";
 
 /** How this owner begins, as the junction decided (T6). */
 export type Beginning =
@@ -167,8 +166,7 @@ export class LogOwner {
   /** Brings a new timeline (L6); resolves once its history slot is accepted: only then may doors open (G5). */
   async history(change: NewTimeline): Promise<void> {
     // The bytes below the fork are the parent's, which with `cut` need not be on T*'s path.
-    const history = parseHistory(change.timeline, Buffer.from(change.body).toString("utf8"));
-    const path = pathOfHistory(history).slice(0, -1);
+    const path = parentPath(change);
     const load = (from: Lsn, to: Lsn): Promise<Uint8Array> => this.read(path, from, to);
     await this.#begun.history(change, load, this.#until);
     this.#reports = true;

@@ -1,13 +1,15 @@
 // From received WAL to slots (W3, W5): batches that end where messages or pages end, histories checked before they are put (L6).
 
 import type { Clock } from "../base/clock.ts";
-import { invariant } from "../base/errors.ts";
+import { invariant, messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { type Lsn, addBytes, formatLsn, lsnOf, minLsn } from "../wal/lsn.ts";
 import { PAGE_BYTES } from "../wal/page.ts";
 import { commitTimeOf } from "../wal/record-end.ts";
 import { RecordWalk } from "../wal/record.ts";
 import { type TimelineId, segmentFloor } from "../wal/segment-name.ts";
+import { parseHistory } from "../wal/timeline-history.ts";
+import { type TimelinePath, pathOfHistory } from "../wal/timeline-path.ts";
 import { HistoryRefusedError, LogUseError, WalDivergedError } from "./errors.ts";
 import type { LogTip } from "./run.ts";
 import { SegmentBytes } from "./segment-bytes.ts";
@@ -305,6 +307,15 @@ export class LogWriter {
     this.#isWalkLost = true;
     const at = formatLsn(lsnOf(this.#walk.position));
     this.#options.log.error("the WAL received is not well-formed", { at, because: stopped.because });
+  }
+}
+
+/** The path that the new timeline leaves, as its `.history` file tells. */
+export function parentPath({ timeline, body }: NewTimeline): TimelinePath {
+  try {
+    return pathOfHistory(parseHistory(timeline, Buffer.from(body).toString("utf8"))).slice(0, -1);
+  } catch (error) {
+    throw new HistoryRefusedError(`the history of timeline ${timeline} is none: ${messageOf(error)}`);
   }
 }
 

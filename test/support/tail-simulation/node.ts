@@ -1,6 +1,6 @@
 // One node of the simulated cluster: a volume, and the process that runs on it. Every flow is the production code's, as the supervisor calls it.
 
-import { messageOf } from "../../../src/base/errors.ts";
+import { AppError, messageOf } from "../../../src/base/errors.ts";
 import { noCipher } from "../../../src/codec/encryption.ts";
 import { type Lsn, formatLsn, lsnOf } from "../../../src/wal/lsn.ts";
 import { PAGE_BYTES } from "../../../src/wal/page.ts";
@@ -79,6 +79,9 @@ export class Node {
         return this.#process?.resume();
       case "stop":
         return void this.#owner?.stop(60_000).catch(() => undefined);
+      case "damage":
+        this.#kill();
+        return this.server?.loseAPage(random);
       case "lose":
         if (random() < 0.4) this.#loseVolume();
         return undefined;
@@ -199,8 +202,8 @@ export class Node {
     work(process)
       .catch((error: unknown) => {
         this.#world.log.info("a process ended", { process: process.name, because: messageOf(error) });
-        if (error instanceof Error && (error.name === "InvariantError" || error.name === "TypeError")) {
-          this.#world.fail(`${process.name}: ${messageOf(error)} ${error.stack}`);
+        if (process.isAlive && !(error instanceof AppError)) {
+          this.#world.fail(`${process.name}: ${error instanceof Error ? error.stack : String(error)}`);
         }
         if (process.isAlive && (error as { code?: string }).code === "LOG_DAMAGED") {
           this.#world.fail(`damage seen by ${process.name}: ${messageOf(error)}`);

@@ -199,13 +199,6 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     replace: "if (false) {",
   },
   {
-    name: "promotion ids are not compared",
-    breaks: "S1, X11",
-    file: "tail/junction.ts",
-    find: "if (local.promotion !== tip.promotion) return",
-    replace: "if (false) return",
-  },
-  {
     name: "the sweep deletes fences",
     breaks: "D3, T4",
     file: "tail/bases.ts",

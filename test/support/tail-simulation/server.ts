@@ -21,6 +21,8 @@ export class Server {
   readonly parentPromotion: string;
   /** On disk and streamable: a record's end or a page's boundary inside the last record. */
   flushed: Lsn;
+  /** A page that the disk lost; null as a rule. */
+  #hole: Lsn | null = null;
   /** End of the record before the last one. */
   #before: Lsn;
   #last: Lsn;
@@ -67,8 +69,16 @@ export class Server {
     if (this.flushed < this.wal.end) this.flushed = this.#somewhere(random, this.flushed);
   }
 
+  /** The disk loses one page, not of the newest segment. */
+  loseAPage(random: Random): void {
+    const pages =
+      Number((this.flushed - this.wal.start) / BigInt(PAGE_BYTES)) - this.wal.segmentBytes / PAGE_BYTES;
+    if (pages > 1) this.#hole = lsnOf(this.wal.start + BigInt(PAGE_BYTES * (1 + below(random, pages - 1))));
+  }
+
   /** Start after a crash: the record that was cut is dropped, as 13.5, 14 and later do. */
   recover(): void {
+    this.#hole = null; // else a page that is written later would be lost in advance
     if (this.flushed < this.wal.end && this.walkedTo() < this.wal.end) {
       if (this.flushed <= this.#last) this.wal = this.wal.fork(this.timeline, this.#before);
       else this.wal.crashInsideRecord(this.flushed);
@@ -83,6 +93,9 @@ export class Server {
     const out = Buffer.alloc(Number(to - from));
     const has = to < this.flushed ? to : this.flushed;
     if (has > from) this.wal.bytes(from, has).copy(out);
+    if (this.#hole === null) return out;
+    const hole = Number(this.#hole - from);
+    out.fill(0, clamp(hole, out.length), clamp(hole + PAGE_BYTES, out.length));
     return out;
   }
 
@@ -114,6 +127,8 @@ export class Server {
     return this.wal.record({ body });
   }
 }
+
+const clamp = (value: number, most: number): number => Math.min(most, Math.max(0, value));
 
 export function recordsEnd(start: Lsn, bytes: Uint8Array, segmentBytes: number): Lsn {
   const walk = new RecordWalk(start, { segmentBytes });

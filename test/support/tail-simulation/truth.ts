@@ -266,6 +266,13 @@ export class Truth implements StoreWatcher {
       this.#fail(`base ${header.seq} holds other bytes than the log below it`);
   }
 
+  /** I5 and I4 once more for all that stands in wal_005. */
+  checkPublished(): void {
+    for (const [key, bytes] of this.#objects()) {
+      if (key.startsWith("wal_005/")) this.#published(key.slice("wal_005/".length), bytes);
+    }
+  }
+
   /** I5, when an object of wal_005 comes into being. */
   #published(name: string, bytes: Uint8Array): void {
     const history = /^([0-9A-F]{8})\.history$/.exec(name);

@@ -154,6 +154,7 @@ export class World {
     await this.clock.sleep(3 * 600_000);
     await Promise.allSettled(this.#readers);
     if (this.store.late > 0) this.fail(`${this.store.late} requests are still under way`);
+    this.truth.checkPublished();
     const heir = new Node(this, "heir");
     await heir.inherit();
   }
@@ -171,6 +172,7 @@ const ACTIONS = [
     "cut",
     "blind",
     "twin",
+    "damage",
     "short",
     "stop",
     "read",
