@@ -155,11 +155,10 @@ async function fetchOne(
         const onAbort = (): void => channel.abort(asError(signal.reason));
         signal.addEventListener("abort", onAbort, { once: true });
         try {
-          for await (const piece of coalesced(object.body)) {
-            const { byteLength } = piece;
-            await channel.move(piece);
-            countedBytes += byteLength;
-            meter.add(byteLength);
+          for await (const piece of object.body) {
+            await channel.write(piece);
+            countedBytes += piece.byteLength;
+            meter.add(piece.byteLength);
           }
           channel.finish();
           return (await channel.result()) as UnpackResult;
@@ -209,28 +208,6 @@ function members(names: Iterable<string>, wanted: ReadonlySet<string>, files: Fi
   return list;
 }
 
-/** Small pieces joined: each message to a thread has its price. What comes out is memory of its own. */
-async function* coalesced(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let held: Uint8Array[] = [];
-  let heldBytes = 0;
-  const joined = (): Uint8Array => {
-    const whole = new Uint8Array(heldBytes);
-    let at = 0;
-    for (const piece of held) {
-      whole.set(piece, at);
-      at += piece.byteLength;
-    }
-    [held, heldBytes] = [[], 0];
-    return whole;
-  };
-  for await (const piece of body) {
-    held.push(piece);
-    heldBytes += piece.byteLength;
-    if (heldBytes >= PIECE_BYTES) yield joined();
-  }
-  if (heldBytes > 0) yield joined();
-}
-
 const isDiskFull = (error: unknown): boolean =>
   ["ENOSPC", "EDQUOT"].includes((error as { code?: string } | null)?.code ?? "");
 
@@ -247,5 +224,4 @@ const asError = (reason: unknown): Error => (reason instanceof Error ? reason : 
 const DAMAGES_MOST = 2;
 /** An unrecoverable restore is reported within two minutes. */
 const BACKOFF = { firstMs: 500, mostMs: 10_000, tries: 4, totalMs: 60_000 } as const;
-const PIECE_BYTES = 512 << 10;
 const HALF_SECOND_NS = 500_000_000n;

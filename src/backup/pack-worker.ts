@@ -9,7 +9,7 @@ serveJobs(async (message, channel) => {
   return packPart(
     job,
     await cipherOf(job.cipherKey),
-    (bytes) => channel.send(bytes),
+    (bytes) => channel.write(bytes),
     (note) => channel.note(note),
   );
 });

@@ -31,6 +31,8 @@ export class ThreadChannel {
   #queue: Uint8Array[] = [];
   /** Memory that came back; allocation and collection of gigabytes would cost more than all copies. */
   #spare: ArrayBuffer[] = [];
+  /** The piece that is being joined. */
+  #open: { readonly memory: ArrayBuffer; bytes: number } | null = null;
   #unacknowledgedBytes = 0;
   #peer: { readonly result: unknown } | { readonly error: Error } | null = null;
   #wake: (() => void)[] = [];
@@ -46,21 +48,17 @@ export class ThreadChannel {
     port.on("message", (message: Message) => this.#take(message));
   }
 
-  /** Sends a copy of the bytes. Waits while the window is full. */
-  async send(bytes: Uint8Array): Promise<void> {
-    await this.#hasRoom();
-    const spare = this.#spare.pop();
-    const fits = spare !== undefined && spare.byteLength >= bytes.byteLength;
-    const memory = fits ? spare : new ArrayBuffer(Math.max(bytes.byteLength, LEAST_SPARE_BYTES));
-    const copy = new Uint8Array(memory, 0, bytes.byteLength);
-    copy.set(bytes);
-    this.#sendNow(copy);
-  }
-
-  /** Hands over bytes that fill their memory, which nobody else may know: it is gone here afterwards. Waits as `send` does. */
-  async move(bytes: Uint8Array): Promise<void> {
-    await this.#hasRoom();
-    this.#sendNow(bytes);
+  /** Sends a copy of the bytes, joined with others into pieces of one size. Waits while the window is full. */
+  async write(bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.byteLength;) {
+      if (this.#open === null) await this.#hasRoom();
+      this.#open ??= { memory: this.#spare.pop() ?? new ArrayBuffer(PIECE_BYTES), bytes: 0 };
+      const part = bytes.subarray(at, at + PIECE_BYTES - this.#open.bytes);
+      new Uint8Array(this.#open.memory).set(part, this.#open.bytes);
+      this.#open.bytes += part.byteLength;
+      at += part.byteLength;
+      if (this.#open.bytes === PIECE_BYTES) this.#flush();
+    }
   }
 
   async #hasRoom(): Promise<void> {
@@ -68,9 +66,12 @@ export class ThreadChannel {
     if (this.#peer !== null && "error" in this.#peer) throw this.#peer.error;
   }
 
-  #sendNow(bytes: Uint8Array): void {
-    this.#unacknowledgedBytes += bytes.byteLength;
-    this.#post({ kind: "bytes", bytes }, [bytes.buffer as ArrayBuffer]);
+  #flush(): void {
+    if (this.#open === null) return;
+    const { memory, bytes } = this.#open;
+    this.#open = null;
+    this.#unacknowledgedBytes += bytes;
+    this.#post({ kind: "bytes", bytes: new Uint8Array(memory, 0, bytes) }, [memory]);
   }
 
   /** A message beside the bytes, in order with them. */
@@ -79,6 +80,7 @@ export class ThreadChannel {
   }
 
   finish(result: unknown = null): void {
+    this.#flush();
     this.#post({ kind: "end", result });
   }
 
@@ -132,7 +134,8 @@ export class ThreadChannel {
         break;
       case "taken":
         this.#unacknowledgedBytes -= message.bytes;
-        if (message.memory !== null && this.#spare.length < MOST_SPARE) this.#spare.push(message.memory);
+        if (message.memory?.byteLength === PIECE_BYTES && this.#spare.length < MOST_SPARE)
+          this.#spare.push(message.memory);
         break;
       case "note":
         this.#onNote(message.note);
@@ -189,5 +192,5 @@ const errorOf = (error: PlainError): Error => new WorkerError(error);
 /** Bytes under way in one direction before the sender waits. */
 const WINDOW_BYTES = 2 << 20;
 const MOST_SPARE = 8;
-/** A compressed block is mostly smaller than this, so that every spare fits. */
-const LEAST_SPARE_BYTES = 320 << 10;
+/** Each message has its price, so small pieces are joined. */
+const PIECE_BYTES = 512 << 10;

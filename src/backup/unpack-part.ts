@@ -1,34 +1,18 @@
 // Members of one tar part into files of the target directory. Runs in a worker thread.
 
 import { createHash } from "node:crypto";
-import {
-  chmodSync,
-  closeSync,
-  constants,
-  fchmodSync,
-  fchownSync,
-  ftruncateSync,
-  lchownSync,
-  mkdirSync,
-  openSync,
-  writeSync,
-} from "node:fs";
+import { chmodSync, lchownSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { ByteSource } from "../base/byte-source.ts";
 import { AppError, messageOf, unreachable } from "../base/errors.ts";
+import { CipherError, CodecError } from "../codec/codec-error.ts";
 import { type ReadMethod, decompress } from "../codec/compression.ts";
 import type { Cipher, CipherKey } from "../codec/encryption.ts";
-import { CipherError, CodecError } from "../codec/codec-error.ts";
 import { BackupFormatError } from "./format-error.ts";
-import {
-  INCREMENT_HEADER_BYTES,
-  IncrementError,
-  PAGE_BYTES,
-  parseIncrementBlocks,
-  parseIncrementHeader,
-} from "./increment.ts";
+import { IncrementError } from "./increment.ts";
 import { CONTROL_PATH, CONTROL_WAITS_AT, isUtilityPath, memberPath } from "./member-path.ts";
-import { type TarEntry, TarError, readTar } from "./tar-part.ts";
+import { TarError } from "./tar-part.ts";
+import { type MemberSink, type TarMemberHead, TarSink } from "./tar-sink.ts";
+import { type FileOwner, FileSink, IncrementSink } from "./unpack-sinks.ts";
 
 /** What a worker needs to know; crosses threads, so plain data only. */
 export interface UnpackJob {
@@ -47,7 +31,7 @@ export interface UnpackJob {
   /** Take backup_label, tablespace_map and the control file. */
   readonly takesUtilities: boolean;
   /** Owner of everything that is made; null: whoever runs this. */
-  readonly owner: { readonly uid: number; readonly gid: number } | null;
+  readonly owner: FileOwner | null;
 }
 
 export interface WantedMember {
@@ -75,12 +59,15 @@ export async function unpackPart(
   note: (note: UnpackNote) => void,
 ): Promise<UnpackResult> {
   const unpacker = new PartUnpacker(job, note);
-  const checked = checkedAgainst(job, input);
+  const tar = new TarSink((head) => unpacker.open(head));
   try {
-    for await (const entry of readTar(decompress(job.method, cipher.decrypt(checked), "here")))
-      await unpacker.take(entry);
+    for await (const piece of decompress(job.method, cipher.decrypt(checkedAgainst(job, input)), "here"))
+      tar.push(piece);
+    tar.end();
   } catch (error) {
     throw named(error, job.object);
+  } finally {
+    tar.abandon();
   }
   unpacker.flushNotes();
   return { warnings: unpacker.warnings };
@@ -137,21 +124,26 @@ class PartUnpacker {
     this.#known = job.known === null ? null : new Set(job.known);
   }
 
-  async take(entry: TarEntry): Promise<void> {
-    const path = memberPath(entry.name, this.#job.object);
-    const wanted = this.#wanted?.get(entry.name);
+  /** Where the member's data goes; null when it is not wanted. */
+  open(head: TarMemberHead): MemberSink | null {
+    const path = memberPath(head.name, this.#job.object);
+    const wanted = this.#wanted?.get(head.name);
+    let sink: MemberSink | null = null;
     if (isUtilityPath(path)) {
-      if (this.#job.takesUtilities) await this.#write(entry, path === CONTROL_PATH ? CONTROL_WAITS_AT : path);
-    } else if (wanted === undefined && this.#wanted !== null && !this.#isNewFolder(entry)) {
-      if (entry.kind === "file" && this.#known?.has(entry.name) === false)
-        throw this.#refuse(`holds "${entry.name}", which the backup does not list for it`);
-      return;
+      if (this.#job.takesUtilities) sink = this.#file(head, path === CONTROL_PATH ? CONTROL_WAITS_AT : path);
+    } else if (wanted === undefined && this.#wanted !== null && !this.#isNewFolder(head)) {
+      if (head.kind === "file" && this.#known?.has(head.name) === false)
+        throw this.#refuse(`holds "${head.name}", which the backup does not list for it`);
+      return null;
     } else {
-      this.#compareTime(entry, wanted);
-      await this.#place(entry, path, wanted?.isIncremented === true);
+      this.#compareTime(head, wanted);
+      sink = this.#place(head, path, wanted?.isIncremented === true);
     }
-    this.#arrived.push(entry.name);
+    // Data of a member that ends within it makes the whole part fail, so its name may count as arrived already.
+    this.#arrived.push(head.name);
+    this.#writtenBytes += head.bytes;
     if (this.#arrived.length >= NAMES_PER_NOTE || this.#writtenBytes >= BYTES_PER_NOTE) this.flushNotes();
+    return sink;
   }
 
   flushNotes(): void {
@@ -161,12 +153,12 @@ class PartUnpacker {
   }
 
   /** Remote backups do not list their folders. */
-  #isNewFolder({ name, kind }: TarEntry): boolean {
+  #isNewFolder({ name, kind }: TarMemberHead): boolean {
     return kind === "directory" && this.#job.takesUtilities && this.#known?.has(name) !== true;
   }
 
   /** A part of another backup has members of the same names, but hardly of the same times. */
-  #compareTime({ name, kind, mtimeSeconds }: TarEntry, wanted: WantedMember | undefined): void {
+  #compareTime({ name, kind, mtimeSeconds }: TarMemberHead, wanted: WantedMember | undefined): void {
     const listed = wanted?.mtimeSeconds ?? null;
     if (kind !== "file" || listed === null || Math.abs(listed - mtimeSeconds) <= 1) return;
     throw this.#refuse(
@@ -174,78 +166,63 @@ class PartUnpacker {
     );
   }
 
-  async #place(entry: TarEntry, path: string, isIncremented: boolean): Promise<void> {
-    switch (entry.kind) {
+  #place(head: TarMemberHead, path: string, isIncremented: boolean): MemberSink | null {
+    switch (head.kind) {
       case "directory":
-        return this.#directory(path, entry.mode);
+        this.#directory(path, head.mode);
+        return null;
       case "file":
-        return isIncremented ? this.#increment(entry, path) : this.#write(entry, path);
+        return isIncremented ? this.#increment(head, path) : this.#file(head, path);
       case "symlink":
         // WAL-G stores such a link with its own name as target, so there is nothing that could be restored.
-        this.warnings.push(`"${entry.name}" was a link, which the backup did not keep; make it anew`);
-        return undefined;
+        this.warnings.push(`"${head.name}" was a link, which the backup did not keep; make it anew`);
+        return null;
       case "other":
-        throw this.#refuse(`holds "${entry.name}", which is neither a file nor a directory`);
+        throw this.#refuse(`holds "${head.name}", which is neither a file nor a directory`);
       default:
-        return unreachable(entry.kind);
+        return unreachable(head.kind);
     }
   }
 
   #directory(path: string, mode: number): void {
     if (path === "") return; // the root's mode is set at the very end
     this.#makeFolders(path);
-    const full = join(this.#job.root, path);
-    chmodSync(full, (mode & 0o777) | 0o700);
+    chmodSync(join(this.#job.root, path), (mode & 0o777) | 0o700);
   }
 
-  async #write(entry: TarEntry, path: string): Promise<void> {
+  #file(head: TarMemberHead, path: string): MemberSink {
     this.#makeFolders(dirname(path));
-    const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW;
-    const fd = openSync(join(this.#job.root, path), flags, 0o600);
-    try {
-      let at = 0;
-      for await (const piece of entry.body) {
-        writeFully(fd, piece, at);
-        at += piece.byteLength;
-      }
-      this.#writtenBytes += at;
-      fchmodSync(fd, (entry.mode & 0o777) | 0o600);
-      this.#own(fd);
-    } finally {
-      closeSync(fd);
-    }
+    return new FileSink(join(this.#job.root, path), head.mode, this.#job.owner);
   }
 
-  async #increment(entry: TarEntry, path: string): Promise<void> {
-    const source = new ByteSource(entry.body);
-    try {
-      const head = await this.#exactly(source, entry, INCREMENT_HEADER_BYTES);
-      const header = parseIncrementHeader(head, entry.bytes);
-      const blocks = parseIncrementBlocks(await this.#exactly(source, entry, header.blockCount * 4), header);
-      const fd = this.#openExisting(path, entry.name);
+  #increment({ name, bytes }: TarMemberHead, path: string): MemberSink {
+    const sink = this.#openIncrement(name, bytes, path);
+    const refusing = (step: () => void): void => {
       try {
-        ftruncateSync(fd, header.fileBytes);
-        for (const block of blocks)
-          writeFully(fd, await this.#exactly(source, entry, PAGE_BYTES), block * PAGE_BYTES);
-      } finally {
-        closeSync(fd);
+        step();
+      } catch (error) {
+        if (!(error instanceof IncrementError)) throw error;
+        throw this.#refuse(`the increment "${name}" ${error.message}`);
       }
-      this.#writtenBytes += entry.bytes;
-    } catch (error) {
-      if (!(error instanceof IncrementError)) throw error;
-      throw this.#refuse(`the increment "${entry.name}" ${error.message}`);
-    }
+    };
+    let isWhole = bytes === 0;
+    let seenBytes = 0;
+    return {
+      write: (piece) => {
+        refusing(() => sink.write(piece));
+        seenBytes += piece.byteLength;
+        isWhole = seenBytes === bytes;
+      },
+      close: () => {
+        sink.close();
+        if (isWhole) refusing(() => sink.finish());
+      },
+    };
   }
 
-  async #exactly(source: ByteSource, { name }: TarEntry, bytes: number): Promise<Uint8Array> {
-    const piece = await source.take(bytes);
-    if (piece === null) throw this.#refuse(`the increment "${name}" ends after ${source.consumed} bytes`);
-    return piece;
-  }
-
-  #openExisting(path: string, name: string): number {
+  #openIncrement(name: string, bytes: number, path: string): IncrementSink {
     try {
-      return openSync(join(this.#job.root, path), constants.O_RDWR | constants.O_NOFOLLOW);
+      return new IncrementSink(join(this.#job.root, path), bytes);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
       throw this.#refuse(`has an increment for "${name}", which no base of the backup holds`);
@@ -266,19 +243,9 @@ class PartUnpacker {
     this.#made.add(path);
   }
 
-  #own(fd: number): void {
-    const { owner } = this.#job;
-    if (owner !== null) fchownSync(fd, owner.uid, owner.gid);
-  }
-
   #refuse(problem: string): BackupFormatError {
     return new BackupFormatError(this.#job.object, problem);
   }
-}
-
-function writeFully(fd: number, bytes: Uint8Array, position: number): void {
-  for (let done = 0; done < bytes.byteLength;)
-    done += writeSync(fd, bytes, done, bytes.byteLength - done, position + done);
 }
 
 function secondsText(seconds: number): string {

@@ -1,6 +1,6 @@
 // Compression block by block in this thread and in memory that is used again: for threads that do nothing else.
 
-import { constants, zstdCompressSync } from "node:zlib";
+import { type ZstdOptions, constants, zstdCompressSync } from "node:zlib";
 import { unreachable } from "../base/errors.ts";
 import type { Compression } from "./compression.ts";
 import { Lz4BlockEncoder } from "./lz4-compression.ts";
@@ -22,7 +22,7 @@ export function makeBlockCompressor(compression: Compression, blockBytes: number
     case "lz4":
       return new Lz4BlockEncoder(blockBytes);
     case "zstd":
-      return zstdFrames(compression, blockBytes);
+      return new ZstdFrames(compression, blockBytes);
     case "none": {
       const input = new Uint8Array(blockBytes);
       return { input, begin: nothing, block: (bytes) => input.subarray(0, bytes), end: nothing };
@@ -36,24 +36,43 @@ export function makeBlockCompressor(compression: Compression, blockBytes: number
 }
 
 /** A frame for each block: every reader of zstd takes concatenated frames, and no state is carried between blocks. */
-function zstdFrames({ zstdLevel = "default" }: Compression, blockBytes: number): BlockCompressor {
-  const input = new Uint8Array(blockBytes);
-  const options = {
-    chunkSize: ZSTD_CHUNK_BYTES,
-    params: {
-      [constants.ZSTD_c_compressionLevel]: zstdLevelNumber(zstdLevel),
-      [constants.ZSTD_c_checksumFlag]: 1,
-    },
-  };
-  return {
-    input,
-    begin: nothing,
-    block: (bytes) => zstdCompressSync(input.subarray(0, bytes), options),
-    end: nothing,
-  };
+class ZstdFrames implements BlockCompressor {
+  readonly input: Uint8Array;
+  readonly #options: ZstdOptions;
+  #last: Buffer<ArrayBuffer> | null = null;
+
+  constructor({ zstdLevel = "default" }: Compression, blockBytes: number) {
+    this.input = new Uint8Array(blockBytes);
+    this.#options = {
+      chunkSize: blockBytes, // one buffer; what is not written to costs nothing
+      params: {
+        [constants.ZSTD_c_compressionLevel]: zstdLevelNumber(zstdLevel),
+        [constants.ZSTD_c_checksumFlag]: 1,
+      },
+    };
+  }
+
+  begin(): Uint8Array {
+    return new Uint8Array(0);
+  }
+
+  block(bytes: number): Uint8Array {
+    this.#release();
+    this.#last = zstdCompressSync(this.input.subarray(0, bytes), this.#options);
+    return this.#last;
+  }
+
+  end(): Uint8Array {
+    this.#release();
+    return new Uint8Array(0);
+  }
+
+  /** Frees the memory of the frame before; a collection would let 64 MB of it gather first. */
+  #release(): void {
+    const memory = this.#last?.buffer;
+    if (memory !== undefined && memory.byteLength >= this.input.byteLength) memory.transfer(0);
+    this.#last = null;
+  }
 }
 
 const nothing = (): Uint8Array => new Uint8Array(0);
-
-/** Output grows by this much; the default of 16 KiB costs a fifth of the speed. */
-const ZSTD_CHUNK_BYTES = 256 << 10;

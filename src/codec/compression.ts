@@ -10,6 +10,7 @@ import {
 } from "node:zlib";
 import { collect, streamOf } from "../base/bytes.ts";
 import { unreachable } from "../base/errors.ts";
+import { decodeLz4Here, decodeZstdHere } from "./decode-here.ts";
 import { decompressGzip } from "./gzip-compression.ts";
 import { compressLz4, decompressLz4 } from "./lz4-compression.ts";
 import { compressLzma, decompressLzma } from "./lzma-compression.ts";
@@ -82,7 +83,8 @@ export async function compressWhole(compression: Compression, bytes: Uint8Array)
 /**
  * Decompresses a stream in bounded memory. Concatenated and skippable frames are read. A cut, bytes behind the end, an
  * empty input and a wrong checksum throw CodecError, at the latest at the end: what was yielded before may be wrong.
- * `here` decodes in this thread where that is possible: for threads that do nothing else.
+ * `here` decodes in this thread and in memory that is used again, for threads that do nothing else: pieces, those of the
+ * input too, are then good only until the next one is asked for.
  * brotli, lzma and none carry no checksum, so a changed bit that keeps the format valid can only be noticed by what
  * reads the content. Behind the end mark of lzma nothing is looked at.
  */
@@ -93,9 +95,9 @@ export function decompress(
 ): AsyncIterable<Uint8Array> {
   switch (method) {
     case "lz4":
-      return decompressLz4(input, where);
+      return where === "here" ? decodeLz4Here(input) : decompressLz4(input);
     case "zstd":
-      return decompressZstd(input);
+      return where === "here" ? decodeZstdHere(input) : decompressZstd(input);
     case "brotli":
       return throughTransform(input, createBrotliDecompress(), method);
     case "lzma":

@@ -10,10 +10,12 @@ import { rechunk } from "./rechunk.ts";
 import { skipFrame } from "./skippable-frame.ts";
 import { Xxh32, xxh32 } from "./xxh32.ts";
 
-const MAGIC = 0x184d2204;
-const BLOCK_BYTES = 4 << 20;
+export const LZ4_MAGIC = 0x184d2204;
+/** The largest block of any frame, and of ours. */
+export const LZ4_BLOCK_BYTES = 4 << 20;
 const HISTORY_BYTES = 64 << 10;
-const RAW_BLOCK = 0x8000_0000;
+/** Flag in a block's size: its bytes are not compressed. */
+export const LZ4_RAW_BLOCK = 0x8000_0000;
 
 /** FLG 0x64: version 1, independent blocks, content checksum. BD 0x70: blocks of 4 MiB. HC 0xB9: checksum of both. */
 const HEADER = Uint8Array.of(0x04, 0x22, 0x4d, 0x18, 0x64, 0x70, 0xb9);
@@ -22,7 +24,7 @@ const HEADER = Uint8Array.of(0x04, 0x22, 0x4d, 0x18, 0x64, 0x70, 0xb9);
 export async function* compressLz4(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const content = new Xxh32();
   yield HEADER;
-  for await (const block of rechunk(input, BLOCK_BYTES)) {
+  for await (const block of rechunk(input, LZ4_BLOCK_BYTES)) {
     content.update(block);
     yield await encodeBlock(block);
   }
@@ -56,21 +58,14 @@ export class Lz4BlockEncoder {
   }
 }
 
-/**
- * Reads concatenated and skippable frames, linked or independent blocks. Throws CodecError. `where` says whether blocks
- * are decoded by the thread pool or in this thread, which is faster and needs less memory, but holds up its event loop.
- */
-export async function* decompressLz4(
-  input: AsyncIterable<Uint8Array>,
-  where: "pool" | "here" = "pool",
-): AsyncGenerator<Uint8Array> {
-  const engine = where === "here" ? new Lz4Engine(BLOCK_BYTES) : null;
+/** Reads concatenated and skippable frames, linked or independent blocks. Throws CodecError. */
+export async function* decompressLz4(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const source = new ByteSource(input);
   try {
     let frames = 0;
     while (frames === 0 || !(await source.atEnd())) {
       if (await skipFrame(source)) continue;
-      yield* readFrame(source, engine);
+      yield* readFrame(source);
       frames += 1;
     }
   } finally {
@@ -78,7 +73,7 @@ export async function* decompressLz4(
   }
 }
 
-interface FrameHeader {
+export interface Lz4FrameHeader {
   readonly linked: boolean;
   readonly blockChecksums: boolean;
   readonly contentChecksum: boolean;
@@ -86,14 +81,13 @@ interface FrameHeader {
   readonly blockBytes: number;
 }
 
-async function* readFrame(source: ByteSource, engine: Lz4Engine | null): AsyncGenerator<Uint8Array> {
+async function* readFrame(source: ByteSource): AsyncGenerator<Uint8Array> {
   const header = await readHeader(source);
-  engine?.startHash();
-  const content = engine ?? new Xxh32();
+  const content = new Xxh32();
   let history: Uint8Array = new Uint8Array(0);
   let total = 0;
   for (;;) {
-    const block = await readBlock(source, header, history, engine);
+    const block = await readBlock(source, header, history);
     if (block === null) break;
     if (header.linked) history = lastBytes(history, block);
     if (header.contentChecksum) content.update(block);
@@ -108,19 +102,26 @@ async function* readFrame(source: ByteSource, engine: Lz4Engine | null): AsyncGe
   }
 }
 
-async function readHeader(source: ByteSource): Promise<FrameHeader> {
+async function readHeader(source: ByteSource): Promise<Lz4FrameHeader> {
   const start = await mustTake(source, 6);
-  const reader = new ByteReader(start);
-  const magic = reader.uint32le();
-  if (magic !== MAGIC)
-    throw new CodecError(`lz4: no frame begins with 0x${magic.toString(16).padStart(8, "0")}`);
-  const flags = reader.uint8();
-  const block = reader.uint8();
+  const magic = readUint32(start);
+  if (magic !== LZ4_MAGIC) throw notAFrame(magic);
+  const size = hasContentSize(start[4]!) ? await mustTake(source, 8) : new Uint8Array(0);
+  const [check = 0] = await mustTake(source, 1);
+  return parseFrameHeader(Buffer.concat([start.subarray(4), size]), check);
+}
+
+export const notAFrame = (magic: number): CodecError =>
+  new CodecError(`lz4: no frame begins with 0x${magic.toString(16).padStart(8, "0")}`);
+
+/** Bit 3 of FLG: 8 bytes of size follow BD. */
+export const hasContentSize = (flags: number): boolean => (flags & 8) !== 0;
+
+/** FLG, BD and the size if there is one; `check` is the byte behind them. Throws CodecError. */
+export function parseFrameHeader(descriptor: Uint8Array, check: number): Lz4FrameHeader {
+  const [flags = 0, block = 0] = descriptor;
   if (flags >> 6 !== 1) throw new CodecError(`lz4: unknown version ${flags >> 6}`);
   if ((flags & 1) !== 0) throw new CodecError("lz4: the frame needs a dictionary");
-  const size = (flags & 8) === 0 ? new Uint8Array(0) : await mustTake(source, 8);
-  const descriptor = Buffer.concat([start.subarray(4), size]);
-  const [check] = await mustTake(source, 1);
   if (check !== ((xxh32(descriptor) >>> 8) & 0xff))
     throw new CodecError("lz4: the header checksum does not match");
   const code = (block >> 4) & 7;
@@ -129,7 +130,7 @@ async function readHeader(source: ByteSource): Promise<FrameHeader> {
     linked: (flags & 0x20) === 0,
     blockChecksums: (flags & 0x10) !== 0,
     contentChecksum: (flags & 4) !== 0,
-    contentBytes: size.byteLength === 0 ? null : new ByteReader(size).uint64le(),
+    contentBytes: hasContentSize(flags) ? new ByteReader(descriptor.subarray(2)).uint64le() : null,
     blockBytes: 1 << (8 + 2 * code),
   };
 }
@@ -137,27 +138,23 @@ async function readHeader(source: ByteSource): Promise<FrameHeader> {
 /** The next block's content, or null at the end mark. */
 async function readBlock(
   source: ByteSource,
-  header: FrameHeader,
+  header: Lz4FrameHeader,
   history: Uint8Array,
-  engine: Lz4Engine | null,
 ): Promise<Uint8Array | null> {
   const word = readUint32(await mustTake(source, 4));
   if (word === 0) return null;
-  const bytes = word & ~RAW_BLOCK;
+  const bytes = word & ~LZ4_RAW_BLOCK;
   if (bytes > header.blockBytes) throw new CodecError(`lz4: a block of ${bytes} bytes is too large`);
   const stored = await mustTake(source, bytes);
   if (header.blockChecksums && readUint32(await mustTake(source, 4)) !== xxh32(stored)) {
     throw new CodecError("lz4: a block checksum does not match");
   }
-  if (word >= RAW_BLOCK) return Uint8Array.from(stored);
-  return engine === null
-    ? decodeBlock(stored, header, history)
-    : engine.decompress(stored, header.blockBytes, history).slice();
+  return word >= LZ4_RAW_BLOCK ? Uint8Array.from(stored) : decodeBlock(stored, header, history);
 }
 
 async function decodeBlock(
   stored: Uint8Array,
-  { linked, blockBytes }: FrameHeader,
+  { linked, blockBytes }: Lz4FrameHeader,
   history: Uint8Array,
 ): Promise<Uint8Array> {
   try {
@@ -173,7 +170,7 @@ async function decodeBlock(
 async function encodeBlock(block: Uint8Array): Promise<Uint8Array> {
   const packed = await lz4.compress(block); // four bytes of length, then the raw block
   if (packed.byteLength - 4 >= block.byteLength) {
-    return Buffer.concat([uint32(block.byteLength + RAW_BLOCK), block]);
+    return Buffer.concat([uint32(block.byteLength + LZ4_RAW_BLOCK), block]);
   }
   packed.writeUInt32LE(packed.byteLength - 4, 0);
   return packed;

@@ -6,7 +6,7 @@ import { xxh32Digest, XXH32_START } from "./xxh32.ts";
 
 /** One block at a time. Views that methods return are good until the next call. */
 export class Lz4Engine {
-  /** Put a block's bytes at its start, then compress. */
+  /** Put a block's bytes at its start, packed or not, then call. */
   readonly input: Uint8Array;
   readonly #exports: Exports;
   readonly #memory: Uint8Array;
@@ -46,14 +46,14 @@ export class Lz4Engine {
     return this.#memory.subarray(at - 4, at + stored);
   }
 
-  /** What a raw block holds: at most `room` bytes, whose matches may reach into `history`. Throws CodecError. */
-  decompress(stored: Uint8Array, room: number, history: Uint8Array): Uint8Array {
-    this.#memory.set(stored, this.#inputAt);
-    this.#memory.set(history, this.#outputAt - history.byteLength);
-    const low = this.#outputAt - history.byteLength;
-    const bytes = this.#exports.decompress(this.#inputAt, stored.byteLength, this.#outputAt, room, low);
-    if (bytes < 0) throw new CodecError("lz4: a block cannot be decoded");
-    return this.#memory.subarray(this.#outputAt, this.#outputAt + bytes);
+  /** What the raw block in the first `bytes` of `input` holds: at most `room` bytes, whose matches may reach into `history` (64 KiB). Throws CodecError. */
+  decompress(bytes: number, room: number, history: Uint8Array): Uint8Array {
+    const at = this.#outputAt;
+    const low = at - history.byteLength;
+    this.#memory.set(history, low);
+    const unpacked = this.#exports.decompress(this.#inputAt, bytes, at, room, low);
+    if (unpacked < 0) throw new CodecError("lz4: a block cannot be decoded");
+    return this.#memory.subarray(at, at + unpacked);
   }
 
   startHash(): void {

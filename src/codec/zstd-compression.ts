@@ -24,7 +24,7 @@ export const zstdLevelNumber = (level: ZstdLevel): number => LEVELS[level];
 
 /** Level 3, the library's own default, costs twice the time of level 1 for one percent on tables and indexes. */
 const LEVELS: Record<ZstdLevel, number> = { fastest: -1, default: 1, better: 5, best: 11 };
-const MAGIC = 0xfd2fb528;
+export const ZSTD_MAGIC = 0xfd2fb528;
 /** Frames that want a larger window are refused: it is allocated before the content is known to be good. */
 const WINDOW_LOG_MOST = 29;
 const PIECE_BYTES = 256 << 10;
@@ -51,10 +51,7 @@ export async function* decompressZstd(input: AsyncIterable<Uint8Array>): AsyncGe
     while (frames === 0 || !(await source.atEnd())) {
       if (await skipFrame(source)) continue;
       const frame = new Frame(source);
-      const decoder = createZstdDecompress({
-        params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MOST },
-        chunkSize: PIECE_BYTES,
-      });
+      const decoder = zstdDecoder();
       yield* throughTransform(frame.pieces(), decoder, "zstd");
       if (!frame.complete) throw new CodecError("zstd: a frame ended before its last block");
       frames += 1;
@@ -63,6 +60,13 @@ export async function* decompressZstd(input: AsyncIterable<Uint8Array>): AsyncGe
     await source.close();
   }
 }
+
+/** A decoder for one frame. */
+export const zstdDecoder = (): ReturnType<typeof createZstdDecompress> =>
+  createZstdDecompress({
+    params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MOST },
+    chunkSize: PIECE_BYTES,
+  });
 
 /** Finds where one frame ends, by its block headers. */
 class Frame {
@@ -95,7 +99,7 @@ class Frame {
     if (start.byteLength < 5) throw this.#short();
     const reader = new ByteReader(start);
     const magic = reader.uint32le();
-    if (magic !== MAGIC)
+    if (magic !== ZSTD_MAGIC)
       throw new CodecError(`zstd: no frame begins with 0x${magic.toString(16).padStart(8, "0")}`);
     const flags = reader.uint8();
     const single = (flags & 0x20) !== 0;
