@@ -20,6 +20,8 @@ export interface ReplaySample extends Pick<ReplayOrder, "ending" | "hasOwnWal"> 
 export type ReplayVerdict =
   | { readonly kind: "wait" }
   | { readonly kind: "drained" }
+  /** Past `recordEnd`: the archive has grown since it was looked at, or Postgres replays other bytes than were served. */
+  | { readonly kind: "past"; readonly replayed: Lsn }
   /** The target was met; Postgres waits. */
   | { readonly kind: "paused" }
   /** The target was met before connections were possible; Postgres has promoted itself. */
@@ -33,12 +35,7 @@ export function judgeReplay(sample: ReplaySample): ReplayVerdict {
   }
   if (isPaused) return hasTarget ? { kind: "paused" } : fault("somebody paused the replay", false);
   if (replayed === null) return WAIT;
-  if (replayed > recordEnd && !hasOwnWal) {
-    return fault(
-      `Postgres replayed to ${formatLsn(replayed)}, past the last record at ${formatLsn(recordEnd)}`,
-      true,
-    );
-  }
+  if (replayed > recordEnd && !hasOwnWal) return { kind: "past", replayed };
   const rests = restMs >= SETTLED_MS;
   // Own WAL may go on behind the log's end: it is at its end when it rests.
   const isDrained = hasOwnWal ? replayed >= recordEnd && rests : replayed === recordEnd;

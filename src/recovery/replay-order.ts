@@ -5,6 +5,7 @@ import type { RestoreCommand } from "../archive/restore-command.ts";
 import type { Clock } from "../base/clock.ts";
 import { unreachable } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import type { Backoff } from "../base/retry.ts";
 import type { Parameters } from "../postgres/parameters.ts";
 import type { Server } from "../postgres/server.ts";
 import type { Sql } from "../postgres/sql.ts";
@@ -93,6 +94,8 @@ export interface ReplayHost {
   readonly signal: AbortSignal;
   /** So long the log must not have grown before it is fenced (evidence, not safety); 2,500 ms by default. */
   readonly stillMs?: number;
+  /** How long restore_command repeats what proves nothing before it leaves a doubt; about a minute by default. */
+  readonly patience?: Backoff;
 }
 
 /** A promoted server, doors closed. What the log is owed is in `change`. */

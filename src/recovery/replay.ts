@@ -60,10 +60,10 @@ export class Replay {
   }
 
   /**
-   * Resolves when the replay has met its target (`paused`, or `promoted` where Postgres went on by itself), or has replayed exactly to
-   * `recordEnd` (`drained`). Throws ReplayError when it went past it, or cannot get there.
+   * Resolves when the replay has met its target (`paused`, or `promoted` where Postgres went on by itself), has replayed exactly to
+   * `recordEnd` (`drained`), or past it. Throws ReplayError when it cannot get there.
    */
-  async until(recordEnd: Lsn): Promise<Exclude<ReplayVerdict["kind"], "wait" | "fault">> {
+  async until(recordEnd: Lsn): Promise<Exclude<ReplayVerdict, { kind: "wait" | "fault" }>> {
     const { clock, signal } = this.#host;
     let restingSince = clock.monotonicMs();
     let seen: Lsn | null = null;
@@ -81,19 +81,20 @@ export class Replay {
         const verdict = await this.#judge(positions, recordEnd, now - restingSince);
         if (verdict.kind === "fault")
           throw new ReplayError(verdict.because, { startOver: verdict.startOver });
-        if (verdict.kind !== "wait") return verdict.kind;
+        if (verdict.kind !== "wait") return verdict;
       }
       await clock.sleep(positions === null ? SLOW_POLL_MS : POLL_MS, signal);
     }
   }
 
-  /** The target was not met and need not be: goes on without it, because Postgres would refuse to promote. */
-  async withoutTarget(): Promise<void> {
-    if (!this.#hasTarget) return;
+  /** The target was not met and need not be: goes on without it, because Postgres would refuse to promote. False when there was none. */
+  async withoutTarget(): Promise<boolean> {
+    if (!this.#hasTarget) return false;
     this.#hasTarget = false;
     this.#parameters = { recovery_target_timeline: this.#parameters["recovery_target_timeline"]! };
     await this.stop();
     await this.start();
+    return true;
   }
 
   async stop(): Promise<void> {

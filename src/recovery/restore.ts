@@ -30,6 +30,7 @@ export async function performRestore(order: ReplayOrder, host: ReplayHost): Prom
     situation: order.hasOwnWal ? "catch-up" : "restore",
     dataDirectory: host.dataDirectory,
     spool: host.spool,
+    ...(host.patience === undefined ? {} : { patience: host.patience }),
     signal: AbortSignal.any([host.signal, over.signal]),
   });
   const unroute = host.route(command);
@@ -76,7 +77,7 @@ async function replayBehindFence(
   if (ended.by === "target") return { ended, claim };
   // What was accepted between the last look and the fence.
   const { recordEnd } = await finder.at(logOf(claim.view), host.signal);
-  await replay.until(recordEnd);
+  requireNotPast(await replay.until(recordEnd), recordEnd);
   return { ended: { ...ended, recordEnd }, claim };
 }
 
@@ -96,9 +97,11 @@ async function replayUntilStill(
   for (;;) {
     const how = await replay.until(end.recordEnd);
     const now = await finder.find(signal);
-    if (how === "paused" || how === "promoted") {
-      return { ended: { by: "target", recordEnd: now.recordEnd, isPromoted: how === "promoted" }, end: now };
+    if (how.kind === "paused" || how.kind === "promoted") {
+      const isPromoted = how.kind === "promoted";
+      return { ended: { by: "target", recordEnd: now.recordEnd, isPromoted }, end: now };
     }
+    if (!order.fromElsewhere) requireNotPast(how, now.recordEnd);
     const isSame = now.end === end.end && now.view?.firstFree === end.view?.firstFree;
     if (!isSame) {
       log.info("the archive has grown since the last look", { end: formatLsn(now.end) });
@@ -108,14 +111,22 @@ async function replayUntilStill(
     }
     const waitMs = order.fromElsewhere ? 0 : stillMs - (clock.monotonicMs() - changedMs);
     if (waitMs <= 0) {
-      await replay.withoutTarget();
-      // A server that was started again replays from its last restartpoint.
-      await replay.until(now.recordEnd);
+      // A server that is started again replays from its last restartpoint.
+      if (await replay.withoutTarget()) await replay.until(now.recordEnd);
       return { ended: { by: "end", recordEnd: now.recordEnd, isPromoted: false }, end: now };
     }
     replay.tell("waiting", "seeing whether the log is still");
     await clock.sleep(waitMs, signal);
   }
+}
+
+/** Bytes that the log never accepted were replayed: this directory must not lead. */
+function requireNotPast(how: Awaited<ReturnType<Replay["until"]>>, recordEnd: Lsn): void {
+  if (how.kind !== "past" || how.replayed <= recordEnd) return;
+  throw new ReplayError(
+    `Postgres replayed to ${formatLsn(how.replayed)}, past the last record at ${formatLsn(recordEnd)}`,
+    { startOver: true },
+  );
 }
 
 /** Promotes and checks where the new timeline forks: Postgres guards none of this (G2). */

@@ -2,114 +2,12 @@
 // rows of all lives before it, and follows the newest timeline.
 
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
-import type { Streamer } from "../../src/archive/streamer.ts";
-import { readSourceLog } from "../../src/archive/archive-source.ts";
-import { LATEST, parseRequest, type RestoreRequest } from "../../src/recovery/target.ts";
-import { openFolderStore } from "../../src/storage/folder-store.ts";
-import type { ObjectStore } from "../../src/storage/object-store.ts";
-import { formatLsn, type Lsn } from "../../src/wal/lsn.ts";
+import { parseRequest } from "../../src/recovery/target.ts";
+import { formatLsn } from "../../src/wal/lsn.ts";
 import { lastStep } from "../../src/wal/timeline-path.ts";
-import { Archiving, type ArchivingServer, Hooks, sourceOf } from "../support/archive-bench.ts";
-import { fetch, PLAIN, push } from "../support/backup-source.ts";
-import { RestoreBench } from "../support/restore-bench.ts";
-import { scratchFolder, scratchPostgres } from "../support/scratch-postgres.ts";
-
-/** One machine's life: a server that archives. */
-interface Life {
-  readonly server: ArchivingServer;
-  readonly streamer: Streamer;
-  readonly archiving: Archiving;
-  kill(): Promise<void>;
-}
-
-class Lives implements AsyncDisposable {
-  readonly store: ObjectStore;
-  readonly signal: AbortSignal;
-  readonly things: AsyncDisposableStack;
-  #next = 1;
-
-  private constructor(store: ObjectStore, signal: AbortSignal, things: AsyncDisposableStack) {
-    this.store = store;
-    this.signal = signal;
-    this.things = things;
-  }
-
-  static async open(): Promise<Lives> {
-    const things = new AsyncDisposableStack();
-    const folder = things.use(await scratchFolder());
-    const store = await openFolderStore(join(folder.path, "store"), { create: true });
-    return new Lives(store, AbortSignal.timeout(240_000), things);
-  }
-
-  async first(): Promise<Life> {
-    const { things, store, signal } = this;
-    const server = things.use(await scratchPostgres({ segmentMb: 1, start: false }));
-    const hooks = things.use(await Hooks.open(server.root, server.user));
-    await server.configure([...hooks.conf, "fsync = off", "wal_buffers = 256kB", "wal_writer_delay = 10ms"]);
-    await server.start();
-    const archiving = things.use(await Archiving.begin(server, store, hooks, { signal, flushMs: 100 }));
-    await server.psql("create table rows(id int primary key, filler text)");
-    await push(server, store, PLAIN);
-    return { server, archiving, streamer: archiving.streamer, kill: () => server.kill() };
-  }
-
-  /** Restores onto a new machine and leads there, on a new timeline. */
-  async next(
-    origin: ArchivingServer,
-    request: RestoreRequest = LATEST,
-  ): Promise<Life & { readonly fork: Lsn; readonly cut: boolean }> {
-    const { things, store, signal } = this;
-    const bench = things.use(await RestoreBench.open());
-    const source = await sourceOf(origin, store);
-    const planned = await bench.plan(source, request, signal);
-    await fetch(store, planned.plan.backup.name, bench.dataDirectory, PLAIN);
-    const { claim, change, backfill, path } = await bench.perform(planned, store, signal);
-    const archiving = things.use(
-      await Archiving.begin(bench, store, bench.hooks, {
-        signal,
-        flushMs: 100,
-        claim,
-        beginning: { kind: "bring", change, backfill, parentPath: path.slice(0, -1) },
-      }),
-    );
-    return {
-      server: bench,
-      archiving,
-      streamer: archiving.streamer,
-      kill: () => bench.kill(),
-      fork: change.fork,
-      cut: change.cut,
-    };
-  }
-
-  /** Inserts one row of this many bytes; its number. */
-  async insert(life: Life, bytes = 100): Promise<number> {
-    const id = this.#next++;
-    await life.server.psql(`insert into rows values (${id}, repeat('x', ${bytes}))`);
-    return id;
-  }
-
-  /** Kills server and streamer, as the loss of the machine would. */
-  async lose(life: Life): Promise<{ readonly end: Lsn }> {
-    await life.kill();
-    await life.streamer.stop();
-    const view = await readSourceLog(await sourceOf(life.server, this.store), this.signal);
-    return { end: view!.tip!.end };
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.things.disposeAsync();
-  }
-}
-
-const rowsOf = async (life: Life): Promise<number[]> =>
-  (await life.server.psql("select id from rows order by 1"))
-    .split("\n")
-    .filter((id) => id !== "")
-    .map(Number);
+import { type Life, Lives, rowsOf } from "../support/lives.ts";
 
 const ends: readonly {
   readonly name: string;

@@ -24,7 +24,7 @@ const cases: readonly {
   {
     name: "past the last record: other bytes than were served",
     change: { replayed: parseLsn("0/5000008") },
-    says: "Postgres replayed to 0/5000008, past the last record at 0/5000000",
+    says: "past",
   },
   {
     name: "own WAL goes on behind the log's end",

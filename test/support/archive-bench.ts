@@ -21,7 +21,8 @@ import { DEFAULT_RHYTHM } from "../../src/tail/owner-options.ts";
 import { NO_PROMOTION, type FencePurpose } from "../../src/tail/slot.ts";
 import { type Claim, takeOver } from "../../src/tail/take-over.ts";
 import { lsnOf } from "../../src/wal/lsn.ts";
-import { segmentFloor } from "../../src/wal/segment-name.ts";
+import { publishObject } from "../../src/tail/publish.ts";
+import { historyName, segmentFloor } from "../../src/wal/segment-name.ts";
 import { localPath } from "../../src/archive/local-wal.ts";
 import { lastStep } from "../../src/wal/timeline-path.ts";
 import type { ScratchPostgres } from "./scratch-postgres.ts";
@@ -223,6 +224,13 @@ async function beginningOf(
   const { segmentBytes } = claim.identity;
   const path = await localPath(server.dataDirectory);
   const { redo } = await readControlFile(server.dataDirectory);
+  const tools = { clock: systemClock, log: testLog, signal, random: Math.random };
+  for (const { timeline } of path.slice(1)) {
+    const name = historyName(timeline);
+    const body = await readFile(join(server.dataDirectory, "pg_wal", name));
+    if (body.byteLength > 0)
+      await publishObject(name, body, true, { ...tools, store, codec, fencing: "conditional" });
+  }
   const firstLocal = segmentFloor(
     lsnOf(lastStep(path).begin > redo ? lastStep(path).begin : redo),
     segmentBytes,

@@ -95,9 +95,10 @@ export class RestoreBench implements AsyncDisposable {
     own: ObjectStore,
     signal: AbortSignal,
     change: Partial<ReplayOrder> = {},
+    more: Partial<Pick<ReplayHost, "patience" | "stillMs">> = {},
   ): Promise<PromotedReplay> {
     const order = { ...orderOf(plan, archive, own !== archive.source.store), ...change };
-    return await performRestore(order, await this.surroundings(own, signal));
+    return await performRestore(order, { ...(await this.surroundings(own, signal)), ...more });
   }
 
   async surroundings(own: ObjectStore, signal: AbortSignal): Promise<ReplayHost> {
