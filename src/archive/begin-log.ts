@@ -28,7 +28,9 @@ export async function beginLog(options: StreamerOptions): Promise<void> {
       const { change, backfill, parentPath } = beginning;
       await owner.begin({ kind: "bring" });
       if (backfill !== null) {
-        const local = new LocalWal(folder, parentPath, segmentBytes);
+        // The promotion renamed the parent's last segment to .partial; the child's copy of it holds the same bytes below the fork.
+        const path = [...parentPath, { timeline: change.timeline, begin: change.fork }];
+        const local = new LocalWal(folder, path, segmentBytes);
         await fillFromLocal(owner, local, lastStep(parentPath).timeline, backfill);
       }
       await owner.history(change);

@@ -25,7 +25,7 @@ export async function fillFromLocal(
 
 /**
  * The slot was lost and the server removed WAL that the log lacks: complete segments below `to` that are still in pg_wal (a file is not removed
- * before archive_command let it go), else a gap up to the next one there (L5), told to `onGap`.
+ * before archive_command let it go), else a gap up to the next one there, the open one at the latest (L5), told to `onGap`. `to` is the open one's start.
  */
 export async function fillGap(
   { owner, dataDirectory, segmentBytes, log, onGap }: StreamerOptions,

@@ -66,10 +66,10 @@ export class LocalWal {
     return walk.recordEnd ?? redo;
   }
 
-  /** Start of the first segment of `timeline` at or past `from` and below `to` that is there and is what its name says; null when there is none. */
+  /** Start of the first segment of `timeline`, from `from` to `to`, that is there and is what its name says; null when there is none. */
   async firstFrom(timeline: TimelineId, from: Lsn, to: Lsn): Promise<Lsn | null> {
     const size = BigInt(this.#segmentBytes);
-    for (let number = (from + size - 1n) / size; number * size < to; number += 1n) {
+    for (let number = (from + size - 1n) / size; number * size <= to; number += 1n) {
       const start = lsnOf(number * size);
       const name = segmentName({ timeline, number }, this.#segmentBytes);
       const head = await readRange(join(this.#folder, name), 0, LONG_HEADER_BYTES);

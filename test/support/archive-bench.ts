@@ -20,7 +20,7 @@ import { LogOwner } from "../../src/tail/owner.ts";
 import { DEFAULT_RHYTHM } from "../../src/tail/owner-options.ts";
 import { NO_PROMOTION, type FencePurpose } from "../../src/tail/slot.ts";
 import { type Claim, takeOver } from "../../src/tail/take-over.ts";
-import { lsnOf } from "../../src/wal/lsn.ts";
+import { type Lsn, lsnOf } from "../../src/wal/lsn.ts";
 import { publishObject } from "../../src/tail/publish.ts";
 import { historyName, segmentFloor } from "../../src/wal/segment-name.ts";
 import { localPath } from "../../src/archive/local-wal.ts";
@@ -116,6 +116,7 @@ export interface PrimaryOptions {
   readonly claim?: Claim;
   readonly purpose?: FencePurpose;
   readonly fast?: boolean;
+  readonly onGap?: (from: Lsn, to: Lsn) => void;
 }
 
 /** The streamer of a running server, and what stands behind it. */
@@ -181,7 +182,7 @@ export class Archiving implements AsyncDisposable {
       sql,
       slot: "holdfast",
       reportMs: options.fast === true ? 0 : 1_000,
-      onGap: () => undefined,
+      onGap: options.onGap ?? ((): void => undefined),
     });
     hooks.answers.archive = (request, requestSignal) => answerArchive(streamer, request, requestSignal);
     await streamer.doors;
