@@ -45,7 +45,7 @@ export interface RestoreCommandOptions {
   readonly target: "latest" | TimelinePath;
   readonly situation: Situation;
   readonly dataDirectory: string;
-  /** Folder for the look-ahead, outside pg_wal, on the same file system; see `spoolBeside`. */
+  /** Folder for the look-ahead, outside pg_wal, on the same file system. */
   readonly spool: string;
   /** Ends what is under way in the background. */
   readonly signal: AbortSignal;

@@ -28,7 +28,3 @@ export async function ownerFor(
 /** `%p` is relative to the data directory, in which Postgres runs its commands. */
 export const absolutePath = (path: string, dataDirectory: string): string =>
   path.startsWith("/") ? path : join(dataDirectory, path);
-
-/** The same file system can be renamed into: the spool must not be in pg_wal, but beside PGDATA. */
-export const spoolBeside = (dataDirectory: string): string =>
-  join(dirname(dataDirectory), "holdfast", "prefetch");

@@ -94,7 +94,7 @@ export class Streamer {
     const { health, view } = owner;
     const durable = owner.durable;
     const lag = this.#lag.lag(durable ?? view.tip?.end ?? ZERO_LSN, clock.monotonicMs());
-    this.#storeTrouble.note(health.trouble, clock.now());
+    this.#noteStore();
     return {
       phase: this.#phase,
       because: this.#because,
@@ -150,6 +150,8 @@ export class Streamer {
   async #run(): Promise<StreamerEnd> {
     const { owner, signal } = this.#options;
     const until = AbortSignal.any([signal, this.#stop.signal, owner.lost]);
+    // Looked at by itself, so that "since when" is right whoever asks how late.
+    const watch = setInterval(() => this.#noteStore(), LIMITS.watchMs);
     try {
       await beginLog(this.#options);
       this.#openDoors();
@@ -158,8 +160,14 @@ export class Streamer {
     } catch (error) {
       return this.#endOf(error);
     } finally {
+      clearInterval(watch);
       await this.#connection?.close();
     }
+  }
+
+  #noteStore(): void {
+    const { owner, clock } = this.#options;
+    this.#storeTrouble.note(owner.health.trouble, clock.now());
   }
 
   #endOf(error: unknown): StreamerEnd {
@@ -368,4 +376,5 @@ const LIMITS = {
   soundMs: 30_000,
   /** After everything was received, settling may take at least this long. */
   leastSettleMs: 1_000,
+  watchMs: 1_000,
 } as const;

@@ -2,7 +2,7 @@
 
 import { segmentsOnPath } from "../archive/gaps.ts";
 import { AppError, unreachable } from "../base/errors.ts";
-import { formatLsn, type Lsn, maxLsn, minLsn } from "../wal/lsn.ts";
+import { formatLsn, type Lsn, maxLsn } from "../wal/lsn.ts";
 import type { TimelineId } from "../wal/segment-name.ts";
 import { lastStep, type TimelinePath } from "../wal/timeline-path.ts";
 import {
@@ -226,9 +226,6 @@ function whyNone(request: RestoreRequest, candidates: readonly Reach[], aim: Aim
     ? `the oldest usable backup, "${oldest.name}", ends after it`
     : "segments on the way are missing";
 }
-
-/** The end of a plan as it stands in a progress line: the smaller of target and end. */
-export const replayEnd = (plan: RestorePlan, end: Lsn): Lsn => minLsn(plan.to, end);
 
 function count(items: Iterable<unknown>): number {
   let total = 0;

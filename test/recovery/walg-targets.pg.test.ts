@@ -26,16 +26,23 @@ for (const bucket of await openBuckets()) {
   const recorded = await readRecordedBucket(bucket.folder);
   if (recorded.pg_major !== major || BROKEN.test(bucket.name)) continue;
   if (!isWhole && !SAMPLED.has(bucket.name)) continue;
-  test(`${bucket.name}: every recorded target`, async (t) => {
+  test(`${bucket.name}: ${isWhole ? "every recorded target" : "one target of each kind"}`, async (t) => {
     await bucket.prepare();
     try {
-      for (const target of recorded.targets) {
+      for (const target of recorded.targets.filter(isWhole ? () => true : isFirstOfItsKind)) {
         await t.test(target.id, () => checkTarget(bucket, target, recorded.wal_segment_size));
       }
     } finally {
       await bucket.remove();
     }
   });
+}
+
+/** One of each kind of target and timeline. */
+function isFirstOfItsKind(target: RecordedTarget, index: number, all: readonly RecordedTarget[]): boolean {
+  return (
+    all.findIndex(({ what, timeline }) => what === target.what && timeline === target.timeline) === index
+  );
 }
 
 test("a bucket of this major version was restored", async () => {
