@@ -8,18 +8,6 @@ export const BACKUP_FOLDER = "basebackups_005";
 export const CATCHUP_FOLDER = "catchup_005";
 export const SENTINEL_SUFFIX = "_backup_stop_sentinel.json";
 
-/** Parsed form of `base_<24 hex>[_D_<24 hex>][_<8 hex>]`; the last group is WAL-E's offset. */
-export interface BackupName {
-  readonly startSegment: string;
-  /** First segment of the previous backup, for a delta. */
-  readonly parentSegment: string | null;
-}
-
-export function parseBackupName(name: string): BackupName | null {
-  const match = /^base_([0-9A-F]{24})(?:_D_([0-9A-F]{24}))?(?:_[0-9A-F]{8})?$/.exec(name);
-  return match === null ? null : { startSegment: match[1]!, parentSegment: match[2] ?? null };
-}
-
 /**
  * Name of a new backup. On a standby `startLsn` minus one names the segment, as pg_walfile_name_offset
  * cannot be asked there (storage format, section 2).

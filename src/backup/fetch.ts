@@ -124,14 +124,6 @@ export async function fetchBackup(settings: FetchSettings, tools: FetchTools): P
   };
 }
 
-/** Empties a directory that an unfinished fetch left. False when it holds none. */
-export async function clearUnfinishedFetch(directory: string): Promise<boolean> {
-  const marker = await readMarker(directory);
-  if (marker === null) return false;
-  await clearUnfinished(directory, marker);
-  return true;
-}
-
 function scopeOf({ mask, only }: FetchSettings): FetchScope {
   if (mask === null && only.length === 0) return { filter: null, isPartial: false };
   const byMask = mask === null ? null : maskFilter(mask);

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
 import { copies } from "../base/bytes.ts";
 import { type BlockCompressor, makeBlockCompressor } from "../codec/block-compressor.ts";
 import { type Compression, compress } from "../codec/compression.ts";
@@ -127,6 +127,7 @@ class PartPacker {
     let bytes = 0;
     for (const block of this.#blocks()) {
       yield block;
+      await nextTurn(); // lz4-napi's memory is freed between two turns of the event loop
       bytes += block.byteLength;
       if (this.#members.length >= MEMBERS_PER_NOTE || this.#readBytes >= BYTES_PER_NOTE) this.flushNotes();
       if (limit === null) continue;
@@ -305,7 +306,7 @@ function goneIsNull<T>(look: () => T): T | null {
 }
 
 /** One block of compression. */
-const BLOCK_BYTES = 1 << 20;
+const BLOCK_BYTES = 4 << 20;
 const SCAN_BYTES = 1 << 20;
 const MEMBERS_PER_NOTE = 500;
 const BYTES_PER_NOTE = 16 << 20;

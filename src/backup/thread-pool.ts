@@ -1,5 +1,6 @@
 // A few worker threads that run one job each at a time, so that compression never holds up the event loop.
 
+import { availableParallelism } from "node:os";
 import { MessageChannel, type MessagePort, Worker, parentPort } from "node:worker_threads";
 import { AppError } from "../base/errors.ts";
 import { ThreadChannel } from "./thread-channel.ts";
@@ -9,7 +10,7 @@ interface JobMessage {
   readonly port: MessagePort;
 }
 
-/** Workers of one module. Jobs beyond `size` wait. */
+/** Workers of one module. Jobs beyond `size`, and beyond what the machine can run at once, wait. */
 export class ThreadPool<Job> implements AsyncDisposable {
   readonly #module: URL;
   readonly #size: number;
@@ -20,7 +21,7 @@ export class ThreadPool<Job> implements AsyncDisposable {
   /** `module` calls `serveJobs`. Threads start when they are first needed. */
   constructor(module: URL, size: number) {
     this.#module = module;
-    this.#size = size;
+    this.#size = Math.min(size, Math.max(2, availableParallelism()), THREADS_MOST);
   }
 
   /** Runs `use` with a channel to a worker that was given `job`. Throws what the worker or `use` throws. */
@@ -96,6 +97,9 @@ const workerDied = (how: string): AppError =>
     code: "WORKER_DIED",
     hint: "look for a memory limit of the container",
   });
+
+/** WAL-G's default of 10 downloads would be 10 threads here, and their memory. */
+const THREADS_MOST = 8;
 
 /** Small young generation: what passes through a worker is bytes outside the heap. */
 const LIMITS = { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 8 } as const;

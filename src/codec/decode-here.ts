@@ -1,6 +1,7 @@
 // Decoders of lz4 and zstd for threads that restore and do nothing else: in this thread, in memory that is used again.
 // Neither input nor output is kept: a piece is good only until the next one is asked for.
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { constants, zstdDecompressSync } from "node:zlib";
 import { ByteCursor } from "../base/byte-cursor.ts";
 import { CodecError } from "./codec-error.ts";
@@ -9,49 +10,56 @@ import {
   LZ4_MAGIC,
   LZ4_RAW_BLOCK,
   type Lz4FrameHeader,
+  decodeBlockHere,
   hasContentSize,
   notAFrame,
   parseFrameHeader,
+  releaseNative,
 } from "./lz4-compression.ts";
-import { Lz4Engine } from "./lz4-engine.ts";
 import { throughTransform } from "./node-transform.ts";
-import { xxh32 } from "./xxh32.ts";
+import { Xxh32, xxh32 } from "./xxh32.ts";
 import { ZSTD_MAGIC, zstdDecoder } from "./zstd-compression.ts";
 
 /** As decompressLz4: concatenated and skippable frames, linked or independent blocks. Throws CodecError. */
 export async function* decodeLz4Here(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const words = new Words("lz4", input);
-  const engine = new Lz4Engine(LZ4_BLOCK_BYTES);
+  const memory = new Uint8Array(4 + LZ4_BLOCK_BYTES);
   try {
     for await (const magic of words.frames()) {
       if (magic !== LZ4_MAGIC) throw notAFrame(magic);
-      yield* lz4Frame(words, engine);
+      yield* lz4Frame(words, memory);
     }
   } finally {
     await words.close();
   }
 }
 
-async function* lz4Frame(words: Words, engine: Lz4Engine): AsyncGenerator<Uint8Array> {
+/** `memory` has room for the largest block behind 4 bytes. */
+async function* lz4Frame(words: Words, memory: Uint8Array): AsyncGenerator<Uint8Array> {
   const header = await lz4Header(words);
   const history = new History(header.linked);
-  engine.startHash();
+  const content = new Xxh32();
   let total = 0;
   for (;;) {
     const word = await words.uint32();
     if (word === 0) break;
     const bytes = word & ~LZ4_RAW_BLOCK;
     if (bytes > header.blockBytes) throw new CodecError(`lz4: a block of ${bytes} bytes is too large`);
-    const stored = await words.exactly(engine.input.subarray(0, bytes));
+    const stored = await words.exactly(memory.subarray(4, 4 + bytes));
     if (header.blockChecksums && (await words.uint32()) !== xxh32(stored))
       throw new CodecError("lz4: a block checksum does not match");
-    const block = word >= LZ4_RAW_BLOCK ? stored : engine.decompress(bytes, header.blockBytes, history.bytes);
-    if (header.contentChecksum) engine.update(block);
+    const isRaw = word >= LZ4_RAW_BLOCK;
+    const block = isRaw
+      ? stored
+      : decodeBlockHere(memory.subarray(0, 4 + bytes), header.blockBytes, history.bytes);
+    if (header.contentChecksum) content.update(block);
     total += block.byteLength;
     history.add(block);
     if (block.byteLength > 0) yield block;
+    if (!isRaw) releaseNative(block);
+    await nextTurn();
   }
-  if (header.contentChecksum && (await words.uint32()) !== engine.digest())
+  if (header.contentChecksum && (await words.uint32()) !== content.digest())
     throw new CodecError(`lz4: the content checksum does not match after ${total} bytes`);
   if (header.contentBytes !== null && header.contentBytes !== BigInt(total))
     throw new CodecError(`lz4: the frame promised ${header.contentBytes} bytes and holds ${total}`);
@@ -260,7 +268,7 @@ class Words {
 const SKIPPABLE_MAGIC = 0x184d2a50;
 const HISTORY_BYTES = 64 << 10;
 /** Compressed bytes of a frame that is decoded in one go. */
-const FRAME_BYTES_MOST = 4 << 20;
+const FRAME_BYTES_MOST = (4 << 20) + (512 << 10);
 const CONTENT_BYTES_MOST = 4 << 20;
 /** The format's limit of 128 KiB, and what stands around a block. */
 const BLOCK_BYTES_MOST = (128 << 10) + 64;

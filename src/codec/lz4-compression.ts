@@ -5,7 +5,6 @@ import lz4 from "lz4-napi";
 import { ByteReader } from "../base/bytes.ts";
 import { ByteSource } from "../base/byte-source.ts";
 import { CodecError } from "./codec-error.ts";
-import { Lz4Engine } from "./lz4-engine.ts";
 import { rechunk } from "./rechunk.ts";
 import { skipFrame } from "./skippable-frame.ts";
 import { Xxh32, xxh32 } from "./xxh32.ts";
@@ -31,32 +30,56 @@ export async function* compressLz4(input: AsyncIterable<Uint8Array>): AsyncGener
   yield uint32(0, content.digest());
 }
 
-/** The same frame block by block, for threads whose only work it is. A block's bytes go into `input` first. */
+/** The same frame block by block and without promises, for threads whose only work it is. A block's bytes go into `input` first. */
 export class Lz4BlockEncoder {
-  readonly #engine: Lz4Engine;
+  readonly input: Uint8Array;
+  readonly #content = new Xxh32();
+  #last: Uint8Array | null = null;
 
   /** Blocks of at most `blockBytes`, up to 4 MiB. */
   constructor(blockBytes: number) {
-    this.#engine = new Lz4Engine(blockBytes);
-  }
-
-  get input(): Uint8Array {
-    return this.#engine.input;
+    this.input = new Uint8Array(blockBytes);
   }
 
   begin(): Uint8Array {
     return HEADER;
   }
 
+  /** The result is gone once the next block is asked for. */
   block(bytes: number): Uint8Array {
-    this.#engine.update(this.input.subarray(0, bytes));
-    return this.#engine.compress(bytes);
+    if (this.#last !== null) releaseNative(this.#last);
+    const block = this.input.subarray(0, bytes);
+    this.#content.update(block);
+    this.#last = framed(block, lz4.compressSync(asBuffer(block)));
+    return this.#last;
   }
 
   end(): Uint8Array {
-    return uint32(0, this.#engine.digest());
+    return uint32(0, this.#content.digest());
   }
 }
+
+/** The content of a raw block that lies behind 4 bytes in `stored`, which are overwritten. Throws CodecError. */
+export function decodeBlockHere(stored: Uint8Array, room: number, history: Uint8Array): Uint8Array {
+  new DataView(stored.buffer, stored.byteOffset).setUint32(0, room, true); // lz4-napi wants the most it may become in front
+  try {
+    const packed = asBuffer(stored);
+    return history.byteLength > 0
+      ? lz4.uncompressSync(packed, asBuffer(history))
+      : lz4.uncompressSync(packed);
+  } catch (error) {
+    throw new CodecError("lz4: a block cannot be decoded", error);
+  }
+}
+
+/** Frees what lz4-napi handed out, at the event loop's next turn: a collection would let gigabytes of it gather. */
+export function releaseNative(bytes: Uint8Array): void {
+  const memory = bytes.buffer;
+  const isOwn = bytes.byteOffset === 0 && memory.byteLength > Buffer.poolSize;
+  if (isOwn && memory instanceof ArrayBuffer) memory.transfer(0);
+}
+
+const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** Reads concatenated and skippable frames, linked or independent blocks. Throws CodecError. */
 export async function* decompressLz4(input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
@@ -168,7 +191,11 @@ async function decodeBlock(
 }
 
 async function encodeBlock(block: Uint8Array): Promise<Uint8Array> {
-  const packed = await lz4.compress(block); // four bytes of length, then the raw block
+  return framed(block, await lz4.compress(block));
+}
+
+/** `packed` comes from lz4-napi: four bytes of length, then the raw block. */
+function framed(block: Uint8Array, packed: Buffer): Uint8Array {
   if (packed.byteLength - 4 >= block.byteLength) {
     return Buffer.concat([uint32(block.byteLength + LZ4_RAW_BLOCK), block]);
   }

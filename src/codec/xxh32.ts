@@ -7,31 +7,6 @@ const P4 = 0x27d4eb2f | 0;
 const P5 = 0x165667b1 | 0;
 const STRIPE = 16;
 
-/** The four sums before the first stripe. */
-export const XXH32_START: readonly number[] = [(P1 + P2) | 0, P2, 0, -P1 | 0];
-
-/** The hash of `total` bytes: the sums over their whole stripes, and what is left behind the last one. */
-export function xxh32Digest(
-  sums: readonly [number, number, number, number],
-  total: number,
-  tail: Uint8Array,
-): number {
-  const [a, b, c, d] = sums;
-  let hash = total >= STRIPE ? (rotate(a, 1) + rotate(b, 7) + rotate(c, 12) + rotate(d, 18)) | 0 : P5;
-  hash = (hash + total) | 0;
-  const view = new DataView(tail.buffer, tail.byteOffset, tail.byteLength);
-  let at = 0;
-  for (; at + 4 <= tail.byteLength; at += 4) {
-    hash = Math.imul(rotate(hash + Math.imul(view.getInt32(at, true), P3), 17), P4);
-  }
-  for (; at < tail.byteLength; at += 1) {
-    hash = Math.imul(rotate(hash + Math.imul(tail[at]!, P5), 11), P1);
-  }
-  hash = Math.imul(hash ^ (hash >>> 15), P2);
-  hash = Math.imul(hash ^ (hash >>> 13), P3);
-  return (hash ^ (hash >>> 16)) >>> 0;
-}
-
 /** A running XXH32; lz4's content checksum. */
 export class Xxh32 {
   #a = (P1 + P2) | 0;
@@ -61,8 +36,23 @@ export class Xxh32 {
 
   /** 0 … 2^32 - 1; the state is not changed. */
   digest(): number {
-    const sums = [this.#a, this.#b, this.#c, this.#d] as const;
-    return xxh32Digest(sums, this.#total, this.#held.subarray(0, this.#heldBytes));
+    let hash = this.#total >= STRIPE ? this.#merged() : P5;
+    hash = (hash + this.#total) | 0;
+    const view = new DataView(this.#held.buffer);
+    let at = 0;
+    for (; at + 4 <= this.#heldBytes; at += 4) {
+      hash = Math.imul(rotate(hash + Math.imul(view.getInt32(at, true), P3), 17), P4);
+    }
+    for (; at < this.#heldBytes; at += 1) {
+      hash = Math.imul(rotate(hash + Math.imul(this.#held[at]!, P5), 11), P1);
+    }
+    hash = Math.imul(hash ^ (hash >>> 15), P2);
+    hash = Math.imul(hash ^ (hash >>> 13), P3);
+    return (hash ^ (hash >>> 16)) >>> 0;
+  }
+
+  #merged(): number {
+    return (rotate(this.#a, 1) + rotate(this.#b, 7) + rotate(this.#c, 12) + rotate(this.#d, 18)) | 0;
   }
 
   #stripes(bytes: Uint8Array, start: number, end: number): void {
