@@ -23,6 +23,8 @@ import { NodeState } from "../supervisor/node-state.ts";
 import { isCronExpression } from "../supervisor/schedule.ts";
 import { listenForStop, type StopSignals } from "../supervisor/stop-signals.ts";
 import { runSupervisor } from "../supervisor/supervisor.ts";
+import { Cluster } from "../supervisor/cluster.ts";
+import { clusterSettingsOf } from "./cluster-settings.ts";
 import type { CommandContext } from "./commands.ts";
 import type { Environment } from "./read-table.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
@@ -145,8 +147,12 @@ async function makeNode(
     log,
     random: Math.random,
     fencing: makeFencingProbe(store, state, { clock, log }),
+    cluster: null,
   };
-  return { node, verbs: new Verbs(clock, () => stop.stopping.aborted) };
+  const build = context.env["FLY_IMAGE_REF"] ?? nodeSettings.version;
+  const clusterSettings = clusterSettingsOf(settings, build);
+  const cluster = clusterSettings === null ? null : await Cluster.start(node, clusterSettings);
+  return { node: { ...node, cluster }, verbs: new Verbs(clock, () => stop.stopping.aborted) };
 }
 
 /** Postgres must reach its data below the volume, and its socket's folder. */

@@ -52,7 +52,7 @@ export const afterSleep = (watch: Watch, ms: number): Watch => ({
 
 /** What to think of the member now. */
 export function sightOf(watch: Watch, nowMs: number, timers: Timers): Sight {
-  const quietMs = nowMs - (watch.heardMs ?? watch.sinceMs);
+  const quietMs = Math.round(nowMs - (watch.heardMs ?? watch.sinceMs));
   if (watch.heardMs === null) {
     if (quietMs < timers.coldStartMs) return { kind: "silent", forMs: quietMs, because: "not heard yet" };
     return { kind: "gone", how: "never-heard", because: `not heard within ${timers.coldStartMs} ms` };

@@ -29,6 +29,13 @@ export function leads(views: readonly MemberView[], name: string | null): boolea
   return view?.sight.kind === "alive" && view.report?.standing === "primary";
 }
 
+/** A member that has said that it leads since `sinceMs`. */
+export const leaderSince = (views: readonly MemberView[], sinceMs: number): MemberView | undefined =>
+  views.find(({ sight, report, reportMs }) => {
+    const isFresh = sight.kind === "alive" && (reportMs ?? -Infinity) > sinceMs;
+    return isFresh && report?.standing === "primary";
+  });
+
 export interface EvidenceFacts {
   readonly nowMs: number;
   /** This standby, as a candidate. */
@@ -111,7 +118,7 @@ function livingPrimary(facts: EvidenceFacts, timers: Timers): string | null {
     // Another member still hears the primary: this node is the one that is cut off.
     const seen = sight.kind === "alive" ? (report?.primary ?? null) : null;
     if (seen !== null && reportMs !== null && seen.name === (primary ?? seen.name)) {
-      const agoMs = seen.heardAgoMs + (nowMs - reportMs);
+      const agoMs = Math.round(seen.heardAgoMs + (nowMs - reportMs));
       const target = members.find((member) => member.name === seen.name);
       const steppedDown = target?.sight.kind === "alive" && target.report?.standing !== "primary";
       if (agoMs < timers.closedMs && !steppedDown) return `${name} heard from ${seen.name} ${agoMs} ms ago`;

@@ -69,7 +69,8 @@ export const GATE_LIMIT_MS = 30_000;
 /** The state after an event of the running step. An event of another step is ignored: it came late. */
 export function advanceGate(gate: RunningGate, event: GateEvent, nowMs: number): GateState {
   if (event.kind === "refused") {
-    const isPromoted = gate.timeline !== null;
+    // Whether pg_promote came through before the refusal is not asked: such data is looked at again either way.
+    const isPromoted = gate.timeline !== null || gate.step === "promote";
     return { kind: isPromoted ? "lost" : "abandoned", because: event.because };
   }
   if (event.kind === "again") {

@@ -3,8 +3,9 @@
 import type { Acquaintances } from "./acquaintances.ts";
 import { type Doors, licenceOf } from "./doors.ts";
 import type { MemberView } from "./evidence.ts";
-import type { Effect, MindOptions, Rules, SynchronousState } from "./mind-types.ts";
-import { type Roster, countedMembers } from "./roster.ts";
+import { planGate } from "./gate-plan.ts";
+import type { Effect, GatePlan, MindOptions, Rules, SynchronousState } from "./mind-types.ts";
+import { type Holder, type Roster, countedMembers } from "./roster.ts";
 
 export class Leading {
   readonly #self: string;
@@ -65,6 +66,31 @@ export class Leading {
   countedNames(): readonly string[] {
     if (this.roster !== null) return countedMembers(this.roster, this.#wantedRoster, this.#self);
     return this.configured.filter((name) => name !== this.#self);
+  }
+
+  /** What the running gate's steps need to know. */
+  planGate(
+    views: readonly MemberView[],
+    self: Holder & { readonly isForced: boolean },
+    { epoch, promotion }: Pick<GatePlan, "epoch" | "promotion">,
+  ): GatePlan {
+    const counted = views.filter(({ name }) => this.counts(name));
+    const plan = planGate(counted, self, this.roster, this.countedNames(), this.#options.synchronous);
+    return {
+      ...plan,
+      isOrphaned: plan.isOrphaned || self.isForced,
+      epoch,
+      promotion,
+      primary: this.#others.known?.name ?? null,
+      configured: this.configured,
+    };
+  }
+
+  licenceLeftMs(nowMs: number): number | null {
+    const counted = this.#others.counted(this.countedNames());
+    const { by, fromMs } = licenceOf({ nowMs, counted, logConfirmedMs: this.#logConfirmedMs });
+    if (by === "alone") return null;
+    return fromMs === null ? 0 : fromMs + this.#options.timers.freezeMs - nowMs;
   }
 
   counts(name: string): boolean {

@@ -3,13 +3,11 @@
 // The supervisor feeds it with answers, closes, looks into the log and the outcomes of its efforts, and performs the effects. The
 // simulation does the same under virtual time, so what is tested there is what runs.
 
-import { formatLsn } from "../wal/lsn.ts";
 import { Acquaintances } from "./acquaintances.ts";
 import type { Candidate } from "./candidates.ts";
 import type { AskFailure } from "./detection.ts";
 import type { Doors } from "./doors.ts";
-import { type MemberView, leads } from "./evidence.ts";
-import { planGate } from "./gate-plan.ts";
+import { type MemberView, leaderSince, leads } from "./evidence.ts";
 import { type GateEvent, type GateState, beginGate, openGate } from "./gate-machine.ts";
 import { Leading } from "./leading.ts";
 import { LogGlimpses } from "./log-glimpses.ts";
@@ -91,14 +89,14 @@ export class Mind {
     return this.#standing === "primary" ? this.#self.name : (this.#others.known?.name ?? null);
   }
 
+  /** Milliseconds that a primary may go on acknowledging without another word; null when it needs nobody's. */
+  licenceLeftMs(nowMs: number): number | null {
+    return this.#leading.licenceLeftMs(nowMs);
+  }
+
   /** Why the node is what it is: the sentence of its last decision. */
   get because(): string {
     return this.#because;
-  }
-
-  /** One line for people. */
-  describe(): string {
-    return `${this.#self.name} ${this.#standing} at ${formatLsn(this.#local.recordEnd)}: ${this.#because}`;
   }
 
   /** How each other member looks now. */
@@ -222,6 +220,7 @@ export class Mind {
     if (next.kind === "open") return [];
     this.#because = next.because;
     this.#waiting.isHandedOver = false;
+    this.#waiting.isForced = false;
     this.#waiting.notBeforeMs = nowMs + EFFORT_PAUSE_MS;
     if (next.kind === "abandoned") {
       this.#become("standby", nowMs);
@@ -237,6 +236,21 @@ export class Mind {
     if (this.#standing !== "standby") return false;
     this.#waiting.isHandedOver = true;
     return true;
+  }
+
+  /** An operator takes the risk: no evidence is asked, and nobody has to vouch for this copy. */
+  onForced(nowMs: number): void {
+    this.#awake(nowMs);
+    this.#waiting.isForced = true;
+  }
+
+  /** A primary that began without the store has taken the log over (G7). */
+  onTakenOver(epoch: number, fencedMs: number, roster: Roster, nowMs: number): void {
+    this.#awake(nowMs);
+    this.#effortMs = null;
+    this.#leading.epoch = epoch;
+    this.#leading.fencedMs = fencedMs;
+    this.#leading.roster = roster;
   }
 
   /** An effort of the shell, or its start, ended so. */
@@ -294,11 +308,9 @@ export class Mind {
 
   #candidateTurn(views: readonly MemberView[], nowMs: number, effects: Effect[]): void {
     if (this.#gate?.kind !== "running") return;
-    const { begunMs, timeline, step, epoch, promotion } = this.#gate;
-    const lead = views.find(({ sight, report, reportMs }) => {
-      const isFresh = sight.kind === "alive" && (reportMs ?? -Infinity) > begunMs;
-      return isFresh && report?.standing === "primary";
-    });
+    const { begunMs, timeline, step } = this.#gate;
+    const self = { ...this.#asCandidate(), isForced: this.#waiting.isForced };
+    const lead = leaderSince(views, begunMs);
     // Once pg_promote was called there is no way back but the log's word.
     const isReversible = timeline === null && !(step === "promote" && this.#gateBusy);
     if (lead !== undefined && isReversible && !this.#waiting.isHandedOver) {
@@ -308,16 +320,7 @@ export class Mind {
     if (step !== "open") {
       if (this.#gateBusy) return;
       this.#gateBusy = true;
-      const plan = planGate(
-        views.filter(({ name }) => this.#leading.counts(name)),
-        this.#asCandidate(),
-        this.roster,
-        this.#leading.countedNames(),
-        this.#options.synchronous,
-      );
-      const primary = this.#others.known?.name ?? null;
-      const { configured } = this.#leading;
-      effects.push({ kind: "gate", step, plan: { ...plan, epoch, promotion, primary, configured } });
+      effects.push({ kind: "gate", step, plan: this.#leading.planGate(views, self, this.#gate) });
       return;
     }
     this.#leading.settled = true;

@@ -99,7 +99,8 @@ export class Peer implements Disposable {
       });
       const give = (failure: AskFailure, because: string): void => {
         clearTimeout(timer);
-        if (used !== null) this.#ours.add(used);
+        // Only a socket that this side gives up on says nothing by its close.
+        if (failure === "timeout" && used !== null) this.#ours.add(used);
         call.destroy();
         reject(new PeerError(failure, `${name} (${host}): ${because}`));
       };

@@ -57,7 +57,7 @@ export function decideRejoin(facts: RejoinFacts): Rejoin {
   const foreign = foreignPromotion(local, accepted);
   if (foreign !== null)
     return reseed(`timeline ${foreign} was made by another promotion than the accepted one`, null);
-  const fork = forkOf(local, accepted, shared, recordEnd);
+  const fork = leavesAt(local, accepted, recordEnd);
   if (fork === null) {
     if (recordEnd > acceptedEnd && local.length === accepted.length)
       return reseed(
@@ -92,8 +92,10 @@ function byBytes(
   return { kind: "wait", because: "its bytes could not be compared with the log's yet" };
 }
 
+type Step = Pick<PathPart, "timeline" | "begin">;
+
 /** How many parts are the same timeline with the same begin. */
-function sharedParts(local: readonly PathPart[], accepted: readonly PathPart[]): number {
+function sharedParts(local: readonly Step[], accepted: readonly Step[]): number {
   let count = 0;
   while (
     count < local.length &&
@@ -110,18 +112,15 @@ function foreignPromotion(local: readonly PathPart[], accepted: readonly PathPar
   for (const part of local) {
     const other = accepted.find(({ timeline }) => timeline === part.timeline);
     if (other === undefined) continue;
-    if (other.begin !== part.begin || other.promotion !== part.promotion) return part.timeline;
+    const isOther = other.promotion !== null && part.promotion !== null && other.promotion !== part.promotion;
+    if (other.begin !== part.begin || isOther) return part.timeline;
   }
   return null;
 }
 
-/** Where the local WAL leaves the accepted path; null when it does not. */
-function forkOf(
-  local: readonly PathPart[],
-  accepted: readonly PathPart[],
-  shared: number,
-  recordEnd: Lsn,
-): Lsn | null {
+/** Where WAL that ends at `recordEnd` leaves the accepted path; null when it does not. */
+export function leavesAt(local: readonly Step[], accepted: readonly Step[], recordEnd: Lsn): Lsn | null {
+  const shared = sharedParts(local, accepted);
   const acceptedLeaves = accepted[shared]?.begin;
   const localLeaves = local[shared]?.begin;
   if (acceptedLeaves === undefined) return localLeaves ?? null;

@@ -12,6 +12,8 @@ export class StandingBy {
   readonly #startedMs: number;
   /** The primary stopped, and asked this node to take over. */
   isHandedOver = false;
+  /** An operator promotes by force. */
+  isForced = false;
   /** After a gate that brought nothing. */
   notBeforeMs = 0;
   #passedOverSinceMs: number | null = null;
@@ -36,6 +38,7 @@ export class StandingBy {
     log: LogGlimpses,
     nowMs: number,
   ): Evidence | null {
+    if (this.isForced) return { kind: "begin", because: "an operator promotes by force" };
     if (nowMs < this.notBeforeMs && !this.isHandedOver) return null;
     const isIn = (name: string): boolean => roster === null || roster.members.includes(name);
     const inSight = views.flatMap(({ sight, report }) => (sight.kind === "alive" ? (report ?? []) : []));

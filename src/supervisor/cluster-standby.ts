@@ -18,6 +18,7 @@ import { type Lsn, maxLsn, ZERO_LSN } from "../wal/lsn.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Verbs } from "./front.ts";
 
+import { OPEN } from "./local-postgres.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
 
 export interface StandbyPosition {
@@ -38,6 +39,7 @@ export class Standby implements AsyncDisposable {
   readonly #cleanUp: (() => void)[] = [];
   #hosts = "";
   #isDetached = false;
+  #apartSinceMs: number | null = null;
 
   private constructor(
     node: NodeContext,
@@ -94,11 +96,12 @@ export class Standby implements AsyncDisposable {
       state.enter("starting", `Postgres is ${status ?? "starting"}`),
     );
     state.set({ postgresUp: true, role: "standby" });
-    await postgres.setDoors({ clients: "open", replication: "closed" });
+    await postgres.setDoors(OPEN);
     for (let toldAs = ""; !until.aborted && this.server.running;) {
       try {
         const position = await this.measure(until);
-        const because = position.streaming ? "streaming" : this.#cluster.mind.because;
+        // Without the mind's figures: each of them would be a line in the log.
+        const because = position.streaming ? "streaming" : "not streaming";
         if (because !== toldAs) state.enter("running", `standby: ${because}`);
         toldAs = because;
         await this.#followMembers();
@@ -180,10 +183,16 @@ export class Standby implements AsyncDisposable {
   /** Does this server hold what the winner's history does not (G9)? Looked at where it matters: a primary is there, and we do not stream. */
   async #judge({ streaming, replayed, timeline }: StandbyPosition): Promise<string | null> {
     const { mind, log } = this.#cluster;
-    const lead = mind.views(this.#cluster.nowMs).find(({ name }) => name === mind.primary);
+    const now = this.#cluster.nowMs;
+    const lead = mind.views(now).find(({ name }) => name === mind.primary);
     const report = lead?.sight.kind === "alive" ? lead.report : null;
-    if (streaming || replayed === null || report === null || report === undefined || !report.accepting)
+    if (streaming || replayed === null || report === null || report === undefined || !report.accepting) {
+      this.#apartSinceMs = null;
       return null;
+    }
+    // Reports are some moments old: only a standby that stays apart is judged by them.
+    this.#apartSinceMs ??= now;
+    if (now - this.#apartSinceMs < APART_MS) return null;
     if (report.timeline === timeline && replayed > report.recordEnd)
       return `it replayed past the primary's end on timeline ${timeline}`;
     if (report.timeline <= timeline) return null;
@@ -235,5 +244,7 @@ export async function writeStandbySignal({ paths, owner }: NodeContext): Promise
 }
 
 const MEASURE_MS = 200;
+/** A standby that finds its primary streams long before. */
+const APART_MS = 5_000;
 const QUERY_LIMIT_MS = 2_000;
 const RETRY = { wal_retrieve_retry_interval: "100ms", wal_receiver_timeout: "5s" } as const;

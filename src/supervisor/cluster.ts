@@ -1,9 +1,5 @@
 // This node as a member: its mind, its voice and its ears. It runs from the first moment to the last; what the node does is elsewhere.
 
-import { join } from "node:path";
-import { readFile } from "node:fs/promises";
-import { randomBytes } from "node:crypto";
-import { writeDurably } from "../base/durable-file.ts";
 import { messageOf } from "../base/errors.ts";
 import { MemberDoor, type MemberHandler } from "../cluster/member-door.ts";
 import { MemberKey } from "../cluster/member-key.ts";
@@ -13,18 +9,29 @@ import type { Became, Effect, Local, MindOptions, Self } from "../cluster/mind-t
 import { Peer, PeerError } from "../cluster/peer.ts";
 import { formatReport, parseReport, type Report } from "../cluster/report.ts";
 import { makeResolve } from "../cluster/resolve.ts";
-import { parseRoster, type Roster } from "../cluster/roster.ts";
+import type { Roster } from "../cluster/roster.ts";
 import { changeRoster } from "../cluster/roster-store.ts";
-import { type ClusterRoute, decideRoute, sameRoute } from "../cluster/routing.ts";
 import { RULES } from "../cluster/rules.ts";
 import { Watcher } from "../cluster/watcher.ts";
 import { ZERO_LSN } from "../wal/lsn.ts";
+import { ClusterRouter } from "./cluster-router.ts";
+import { keepRoster, readKeptRoster, readVolumeId, renewVolumeId } from "./cluster-marks.ts";
 import { LogWatch, signLife } from "./cluster-store.ts";
-import type { MembersFacts } from "./boot-decision.ts";
 import type { NodeContext } from "./node-context.ts";
 
 /** What a member's work takes over from the mind; the rest is done here. */
 export type WorkEffect = Exclude<Effect, { kind: "ask" | "look-at-log" | "swap-roster" | "say" | "sign" }>;
+
+export interface SwitchoverOrder {
+  readonly kind: "switchover";
+  readonly to: string;
+  readonly because: string;
+}
+
+export interface SwitchoverWish {
+  readonly promise: Promise<SwitchoverOrder>;
+  readonly answer: (fault: string | null) => void;
+}
 
 export interface ClusterSettings {
   readonly self: Self;
@@ -49,10 +56,12 @@ export class Cluster implements AsyncDisposable {
   readonly #over = new AbortController();
   readonly #resolve = makeResolve();
   #local: Local;
+  #onTick: () => void = () => undefined;
   #work: ((effect: WorkEffect) => void) | null = null;
-  #route: ClusterRoute = { primary: null, standbys: [] };
-  #routing = Promise.resolve();
+  readonly #router: ClusterRouter;
   #keptRoster = "";
+  #switchover = Promise.withResolvers<SwitchoverOrder>();
+  #answerSwitchover: (fault: string | null) => void = () => undefined;
   #lookedMs = -Infinity;
   #running: Promise<unknown>[] = [];
 
@@ -70,13 +79,14 @@ export class Cluster implements AsyncDisposable {
       log,
     });
     const names = settings.members.map(({ name }) => name);
+    this.#router = new ClusterRouter(node, settings.lagLimitBytes, (name) => this.addressOf(name));
     this.mind = new Mind(settings.self, names, settings.mind, RULES, local, clock.monotonicMs());
     for (const member of settings.members) this.#know(member);
   }
 
   /** Reads what the volume remembers, and begins to ask. */
   static async start(node: NodeContext, settings: ClusterSettings): Promise<Cluster> {
-    const volume = await readVolumeId(node);
+    const volume = await readVolumeId(node.paths);
     const local: Local = {
       systemId: null,
       volume,
@@ -87,7 +97,7 @@ export class Cluster implements AsyncDisposable {
       streaming: false,
     };
     const cluster = new Cluster(node, settings, local);
-    cluster.mind.setRoster(await readKeptRoster(node));
+    cluster.mind.setRoster(await readKeptRoster(node.paths));
     cluster.#running = [cluster.#loop(), cluster.#discover()];
     return cluster;
   }
@@ -109,10 +119,6 @@ export class Cluster implements AsyncDisposable {
     return this.#local;
   }
 
-  get route(): ClusterRoute {
-    return this.#route;
-  }
-
   setLocal(change: Partial<Local>): void {
     this.#local = { ...this.#local, ...change };
     this.mind.setLocal(this.#local);
@@ -120,16 +126,17 @@ export class Cluster implements AsyncDisposable {
 
   /** The copy of the data was made anew: it vouches for nothing that an earlier one held. */
   async renewVolume(): Promise<void> {
-    const volume = randomBytes(8).toString("hex");
-    await writeDurably(volumePath(this.#node), `${volume}\n`);
-    this.setLocal({ volume });
+    this.setLocal({ volume: await renewVolumeId(this.#node.paths) });
   }
 
-  /** Who performs the mind's effects from now on, until the returned function is called. */
-  engage(work: (effect: WorkEffect) => void): () => void {
+  /** Who performs the mind's effects from now on, until the returned function is called; `onTick` runs after every thought. */
+  engage(work: (effect: WorkEffect) => void, onTick: () => void = () => undefined): () => void {
     this.#work = work;
+    this.#onTick = onTick;
     return () => {
-      if (this.#work === work) this.#work = null;
+      if (this.#work !== work) return;
+      this.#work = null;
+      this.#onTick = () => undefined;
     };
   }
 
@@ -142,6 +149,7 @@ export class Cluster implements AsyncDisposable {
   /** Thinks now: something was heard. */
   poke(): void {
     this.perform(this.mind.tick(this.nowMs));
+    this.#onTick();
   }
 
   /** Another look at the log, soon. */
@@ -184,6 +192,23 @@ export class Cluster implements AsyncDisposable {
     };
   }
 
+  /** An operator's wish for another primary; resolves to what went wrong, or null. */
+  async askSwitchover(to: string, because: string): Promise<string | null> {
+    const { promise, resolve } = Promise.withResolvers<string | null>();
+    this.#switchover.resolve({ kind: "switchover", to, because });
+    this.#answerSwitchover = resolve;
+    return await promise;
+  }
+
+  /** The next such wish, for the term that leads. */
+  switchoverAsked(): SwitchoverWish {
+    this.#switchover = Promise.withResolvers();
+    return {
+      promise: this.#switchover.promise,
+      answer: (fault) => this.#answerSwitchover(fault),
+    };
+  }
+
   /** Everybody that is known, this node included. */
   get members(): readonly Member[] {
     const others = [...this.#peers.values()].map(({ member }) => member);
@@ -197,37 +222,6 @@ export class Cluster implements AsyncDisposable {
 
   hostOf(name: string): string {
     return this.members.find((member) => member.name === name)?.host ?? name;
-  }
-
-  /** What the boot decision asks: after everybody answered, or had time to. */
-  async membersFacts(isEmpty: boolean): Promise<MembersFacts> {
-    const { clock, stop } = this.#node;
-    const until = AbortSignal.any([stop.stopping, this.signal]);
-    for (let waitedMs = 0; ; waitedMs += 100) {
-      const facts = this.#membersFacts(isEmpty);
-      if (facts.primary !== null || facts.allSeen || waitedMs >= FIRST_ANSWERS_MS) return facts;
-      await clock.sleep(100, until);
-    }
-  }
-
-  #membersFacts(isEmpty: boolean): MembersFacts {
-    const views = this.mind.views(this.nowMs);
-    const lead = views.find(({ sight, report }) => sight.kind === "alive" && report?.standing === "primary");
-    const unheard = views.filter(({ sight, report }) => report === null && sight.kind === "silent");
-    const alive = views.filter(({ sight }) => sight.kind === "alive");
-    const holder = alive.find(({ report }) => report !== null && report.systemId !== null);
-    const { self } = this.settings;
-    const joiners = alive.flatMap(({ report }) => (report?.standing === "joining" ? report : []));
-    const first = [self, ...joiners].sort(
-      (a, b) => Number(b.eligible) - Number(a.eligible) || (a.name < b.name ? -1 : 1),
-    )[0]!;
-    return {
-      primary: lead?.name ?? null,
-      // A node with data decides with its mind; who is out of sight matters to it there.
-      allSeen: !isEmpty || unheard.length === 0,
-      mayFound: true,
-      better: holder?.name ?? (first.name === self.name ? null : first.name),
-    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -244,7 +238,7 @@ export class Cluster implements AsyncDisposable {
     while (!this.signal.aborted) {
       try {
         this.poke();
-        this.#applyRoute();
+        this.#router.apply(this.mind.report(this.nowMs), this.mind.views(this.nowMs));
         await this.#keepRoster();
       } catch (error) {
         log.error("the cluster's loop broke once", { because: messageOf(error) });
@@ -279,26 +273,13 @@ export class Cluster implements AsyncDisposable {
 
   #perform(effect: Effect): void {
     const { log } = this.#node;
-    switch (effect.kind) {
-      case "ask":
-        void this.#ask(effect.to);
-        return;
-      case "say":
-        log.warn(effect.sentence, { because: effect.because });
-        return;
-      case "look-at-log":
-        void this.#look();
-        return;
-      case "swap-roster":
-        void this.#swapRoster(effect.from, effect.to, effect.because);
-        return;
-      case "sign":
-        this.#background("sign of life", (signal) => this.#sign(signal));
-        return;
-      default:
-        if (this.#work !== null) this.#work(effect);
-        else if (isEffort(effect.kind)) this.mind.onBecame({ kind: "contend-again" }, this.nowMs);
-    }
+    if (effect.kind === "ask") void this.#ask(effect.to);
+    else if (effect.kind === "say") log.warn(effect.sentence, { because: effect.because });
+    else if (effect.kind === "look-at-log") void this.#look();
+    else if (effect.kind === "swap-roster") void this.#swapRoster(effect.from, effect.to, effect.because);
+    else if (effect.kind === "sign") this.#background("sign of life", (signal) => this.#sign(signal));
+    else if (this.#work !== null) this.#work(effect);
+    else if (isEffort(effect.kind)) this.mind.onBecame({ kind: "contend-again" }, this.nowMs);
   }
 
   async #sign(signal: AbortSignal): Promise<void> {
@@ -389,38 +370,7 @@ export class Cluster implements AsyncDisposable {
     const text = roster === null ? "" : `${JSON.stringify(roster)}\n`;
     if (text === this.#keptRoster) return;
     this.#keptRoster = text;
-    await writeDurably(rosterPath(this.#node), text);
-  }
-
-  #applyRoute(): void {
-    const { settings, doors, log } = this.#node;
-    const now = this.nowMs;
-    const next = decideRoute({
-      self: this.mind.report(now),
-      views: this.mind.views(now),
-      addressOf: (name) => this.addressOf(name),
-      port: settings.ports.postgres,
-      lagLimitBytes: this.settings.lagLimitBytes,
-      current: this.#route,
-    });
-    if (sameRoute(next, this.#route)) return;
-    const was = this.#route;
-    this.#route = next;
-    const isNewPrimary = was.primary?.host !== next.primary?.host;
-    if (isNewPrimary)
-      log.info("clients are sent elsewhere", {
-        from: was.primary?.name ?? null,
-        to: next.primary?.name ?? null,
-      });
-    this.#routing = this.#routing
-      .then(async () => {
-        // Sessions to a primary that was deposed are cut before others are sent to the new one.
-        if (isNewPrimary && was.primary !== null && next.primary !== null)
-          await doors.route({ primary: null, standbys: next.standbys });
-        await doors.route(next);
-        return undefined;
-      })
-      .catch((error: unknown) => log.warn("HAProxy was not told", { because: messageOf(error) }));
+    await keepRoster(this.#node.paths, text);
   }
 
   #know(member: Member): Peer | null {
@@ -450,22 +400,6 @@ export class Cluster implements AsyncDisposable {
 const isEffort = (kind: WorkEffect["kind"]): boolean =>
   kind === "contend" || kind === "rejoin" || kind === "lead-without-store" || kind === "take-over";
 
-async function readVolumeId(node: NodeContext): Promise<string> {
-  const known = await readFile(volumePath(node), "utf8").catch(() => "");
-  if (known.trim() !== "") return known.trim();
-  const volume = randomBytes(8).toString("hex");
-  await writeDurably(volumePath(node), `${volume}\n`);
-  return volume;
-}
-
-async function readKeptRoster(node: NodeContext): Promise<Roster | null> {
-  const text = await readFile(rosterPath(node), "utf8").catch(() => "");
-  return text === "" ? null : parseRoster(text);
-}
-
-const volumePath = ({ paths }: NodeContext): string => join(paths.marks, "copy-id");
-const rosterPath = ({ paths }: NodeContext): string => join(paths.marks, "roster.json");
-
 const ASK = "/cluster/ask";
 const CALL = "/cluster/call";
 const TICK_MS = 50;
@@ -473,5 +407,3 @@ const LEADING_TICK_MS = 20;
 const DISCOVER_MS = 5_000;
 const LOOK_LIMIT_MS = 2_000;
 const LOOK_EVERY_MS = 1_000;
-/** At the start: the others may just be starting too. */
-const FIRST_ANSWERS_MS = 3_000;

@@ -6,7 +6,7 @@ import { formatLossless } from "../base/lossless-json.ts";
 import type { Log } from "../base/log.ts";
 import type { OsUser } from "../postgres/os-user.ts";
 import { answerCheck } from "./health.ts";
-import { listenHttp } from "./http.ts";
+import { listenHttp, type TakeRequest } from "./http.ts";
 import { listenLocally, type VerbHandler } from "./local-socket.ts";
 import { makeMetrics } from "./metrics.ts";
 import type { NodeSettings } from "./node-context.ts";
@@ -55,6 +55,8 @@ export interface FrontOptions {
   readonly verbs: Verbs;
   readonly owner: OsUser | null;
   readonly log: Log;
+  /** Members' messages come in by the port of checks. */
+  readonly takeRequest: TakeRequest | null;
 }
 
 /** Opens all three. Rejects when a port is taken. */
@@ -64,6 +66,7 @@ export async function openFront({
   verbs,
   owner,
   log,
+  takeRequest,
 }: FrontOptions): Promise<AsyncDisposable> {
   await using opening = new AsyncDisposableStack();
   const metrics = makeMetrics(() => state.view());
@@ -72,6 +75,7 @@ export async function openFront({
       port: settings.ports.checks,
       log,
       respond: (path) => answerCheck(path, state.view()),
+      take: takeRequest,
     }),
   );
   opening.use(
@@ -95,6 +99,7 @@ export async function openFront({
         restore: verbs.dispatch("restore"),
         hook: verbs.dispatch("hook"),
         call: verbs.dispatch("call"),
+        cluster: verbs.dispatch("cluster"),
         status: async () => ({ lines: [formatLossless(state.view())], exit: 0 }),
       },
     }),

@@ -10,6 +10,9 @@ export interface HttpAnswer {
   readonly contentType?: string;
 }
 
+/** Takes a request over, or leaves it. */
+export type TakeRequest = (request: IncomingMessage, response: ServerResponse) => boolean;
+
 /** The answer to GET `path`, or null for 404. */
 export type Responder = (path: string) => Promise<HttpAnswer | null> | HttpAnswer | null;
 
@@ -17,6 +20,8 @@ export interface HttpOptions {
   /** 0 takes any free port. */
   readonly port: number;
   readonly respond: Responder;
+  /** Asked first; true when it answers the request itself: other members' messages. */
+  readonly take?: TakeRequest | null;
   readonly log: Log;
 }
 
@@ -28,8 +33,11 @@ export interface HttpServer extends AsyncDisposable {
  * Listens on `::` for both families (Fly's checks come over IPv4, its private network is IPv6); on a machine without IPv6 on `0.0.0.0`.
  * Rejects when the port is taken.
  */
-export async function listenHttp({ port, respond, log }: HttpOptions): Promise<HttpServer> {
-  const server = createServer((request, response) => void answer(request, response, respond, log));
+export async function listenHttp({ port, respond, take = null, log }: HttpOptions): Promise<HttpServer> {
+  const server = createServer((request, response) => {
+    if (take?.(request, response) === true) return;
+    void answer(request, response, respond, log);
+  });
   server.requestTimeout = REQUEST_TIMEOUT_MS;
   server.headersTimeout = REQUEST_TIMEOUT_MS;
   server.maxHeadersCount = 50;

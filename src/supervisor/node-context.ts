@@ -14,6 +14,7 @@ import type { Programs } from "../postgres/programs.ts";
 import type { RestoreRequest } from "../recovery/target.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import type { Fencing } from "../tail/take-over.ts";
+import type { Cluster } from "./cluster.ts";
 import type { Doors } from "./doors.ts";
 import type { Interrupts } from "./interrupts.ts";
 import type { LocalPostgres } from "./local-postgres.ts";
@@ -86,6 +87,8 @@ export interface NodeContext {
   readonly random: () => number;
   /** Whether the store honours preconditions; asked of it once, when it first answers. */
   readonly fencing: (signal: AbortSignal) => Promise<Fencing>;
+  /** This node as a member; null: it is alone by its settings. */
+  readonly cluster: Cluster | null;
 }
 
 /** The node's own archive, for reading. */

@@ -143,7 +143,8 @@ export async function leadRestored(
       });
     },
     // A target stays in pg_settings until the server starts again.
-    restarts: order.target.kind !== "latest",
+    // And a member's doors are the mind's: it contends with what the log accepted.
+    restarts: order.target.kind !== "latest" || node.cluster !== null,
   });
 }
 

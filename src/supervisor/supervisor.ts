@@ -10,10 +10,16 @@ import {
   type BootDecision,
   type BootFacts,
   decideBoot,
+  type MembersFacts,
   type StoreFacts,
   type VolumeFacts,
 } from "./boot-decision.ts";
 import { factsOfError, gatherStore, gatherVolume } from "./boot-facts.ts";
+import { gatherMembers } from "./cluster-facts.ts";
+import type { MemberEnd } from "./cluster-member.ts";
+import { answerOperator } from "./cluster-orders.ts";
+import { performAsMember } from "./cluster-perform.ts";
+import { answerHooks } from "./cluster-repmgr.ts";
 import { foundCluster } from "./founding.ts";
 import { openFront, type Verbs } from "./front.ts";
 import { ReplayError } from "../recovery/replay-error.ts";
@@ -42,11 +48,19 @@ export async function runSupervisor(node: NodeContext, verbs: Verbs): Promise<nu
   const over = new AbortController();
   await using running = new AsyncDisposableStack();
   running.defer(() => over.abort(new Error("the supervisor ends")));
-  running.use(await openFront({ settings, state, verbs, owner, log }));
+  const { cluster } = node;
+  if (cluster !== null) running.use(cluster);
+  running.use(
+    await openFront({ settings, state, verbs, owner, log, takeRequest: cluster?.takeRequest ?? null }),
+  );
   try {
     const proxy = await doors.start();
     void watchProxy(proxy, stop);
     answerCalls(node, verbs);
+    if (cluster !== null) {
+      answerOperator(node, cluster, verbs);
+      answerHooks(node, cluster, verbs);
+    }
     void measureVolume(node, over.signal);
     return await loop(node, verbs);
   } catch (error) {
@@ -92,11 +106,17 @@ async function gatherFacts(node: NodeContext): Promise<BootFacts> {
   const { settings, store, stop } = node;
   const found = await gatherStore(store, stop.stopping);
   const { restore, facts } = await askedRestore(node, found);
+  const volume = await lookAtVolume(node);
   return {
     releaseCommand: settings.releaseCommand,
-    volume: await lookAtVolume(node),
+    volume,
     store: facts,
-    members: { primary: null, allSeen: true, mayFound: true },
+    members:
+      node.cluster === null
+        ? ALONE
+        : await gatherMembers(node.cluster, volume.kind === "empty", (ms) =>
+            node.clock.sleep(ms, stop.stopping),
+          ),
     restore,
   };
 }
@@ -134,6 +154,8 @@ async function perform(
   starts: number[],
 ): Promise<Outcome> {
   const { paths, state, log } = node;
+  const member = await asMember(decision, node, verbs, starts);
+  if (member !== null) return member;
   switch (decision.kind) {
     case "idle":
       state.enter("waiting", decision.because);
@@ -187,6 +209,29 @@ async function perform(
     default:
       return unreachable(decision);
   }
+}
+
+/** Null on a lone node, and where a member does the same. */
+async function asMember(
+  decision: BootDecision,
+  node: NodeContext,
+  verbs: Verbs,
+  starts: number[],
+): Promise<Outcome | null> {
+  const { cluster } = node;
+  if (cluster === null) return null;
+  let end: MemberEnd | null = null;
+  const tried = await patiently(node, async () => {
+    end = await performAsMember(decision, node, verbs, cluster);
+    return again;
+  });
+  if (tried.kind === "again" && tried.pause) return tried;
+  return end === null ? null : await afterMember(end, node, starts);
+}
+
+async function afterMember(end: MemberEnd, node: NodeContext, starts: number[]): Promise<Outcome> {
+  if (end.kind === "postgres-ended" || end.kind === "stopped") return await afterTerm(end, node, starts);
+  return again;
 }
 
 /** A restore that did not succeed is begun again after a pause, without end: what it needs may come back. */
@@ -252,6 +297,7 @@ async function afterTerm(
   return again;
 }
 
+const ALONE: MembersFacts = { primary: null, allSeen: true, mayFound: true };
 const again: Outcome = { kind: "again", pause: false };
 const WAIT_BACKOFF = { firstMs: 1_000, mostMs: 15_000, tries: Infinity };
 /** A postmaster that dies more often than this within the window takes the container with it; the orchestrator starts it clean. */

@@ -57,7 +57,8 @@ test("the last look finds the primary: nothing is promoted", () => {
 
 test("a refusal before the promotion abandons, after it the data is lost to the log", () => {
   const no: GateEvent = { kind: "refused", because: "a newer fence" };
-  assert.equal(after([...WAY.slice(0, 5), no]).kind, "abandoned");
+  assert.equal(after([...WAY.slice(0, 4), no]).kind, "abandoned");
+  assert.equal(after([...WAY.slice(0, 5), no]).kind, "lost");
   assert.equal(after([...WAY.slice(0, 6), no]).kind, "lost");
 });
 

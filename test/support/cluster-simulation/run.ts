@@ -52,7 +52,7 @@ function expectRecovery(world: World): void {
   if (world.run(limitMs, isWhole)) return;
   const states = world.nodes.map(
     (node) =>
-      `${node.mind?.describe() ?? `${node.name} down`} (${node.postgres}, doors ${node.mind?.doors.kind})`,
+      `${node.name} ${node.mind?.standing ?? "down"} at ${node.position.lsn}: ${node.mind?.because} (${node.postgres}, doors ${node.mind?.doors.kind})`,
   );
   world.fail(`no whole cluster ${RECOVERY_MS} ms after the faults: ${states.join("; ")}`);
 }

@@ -1,0 +1,173 @@
+// A hand-over: stop in order, let the successor take over, turn round (design section 6). The old primary's side.
+
+import { messageOf, unreachable } from "../base/errors.ts";
+import { chooseSuccessor, type Heir } from "../cluster/successor.ts";
+import {
+  advanceSwitchover,
+  beginSwitchover,
+  type Switchover,
+  type SwitchoverEvent,
+} from "../cluster/switchover.ts";
+import { LocalWal, localPath, pgWal } from "../archive/local-wal.ts";
+import { readControlFile, updateCompletion } from "../postgres/data-directory.ts";
+import type { Server } from "../postgres/server.ts";
+import { formatLsn, type Lsn, parseLsn } from "../wal/lsn.ts";
+import type { Cluster } from "./cluster.ts";
+import { closeDoors, type Lead } from "./cluster-lead.ts";
+import { writeStandbySignal } from "./cluster-standby.ts";
+import type { NodeContext } from "./node-context.ts";
+import { stopInOrder } from "./primary-term.ts";
+
+/** What became of it. */
+export type HandOver =
+  /** The successor leads; this directory is a standby's. */
+  | { readonly kind: "handed-over"; readonly to: string }
+  /** Nothing was touched. */
+  | { readonly kind: "refused"; readonly because: string }
+  /** Postgres is stopped, and nobody was promoted, or it is not known: the log decides. */
+  | { readonly kind: "contend"; readonly because: string };
+
+/** The member that shall lead; null with the reason when there is none. */
+export function pickSuccessor(
+  cluster: Cluster,
+  asked: string | null,
+): { readonly name: string | null; readonly because: string } {
+  const { mind, settings, local } = cluster;
+  const inSync = mind.roster?.inSync ?? null;
+  const heirs = mind.views(cluster.nowMs).flatMap(({ sight, report }): Heir[] => {
+    if (sight.kind !== "alive" || report === null) return [];
+    const isIn = inSync?.some(({ name, volume }) => name === report.name && volume === report.volume);
+    return [{ ...report, inSync: isIn ?? null, flushed: report.recordEnd }];
+  });
+  const choice = chooseSuccessor({
+    heirs,
+    ownBuild: settings.self.build,
+    ownUpSeconds: mind.report(cluster.nowMs).upSeconds,
+    flushed: local.recordEnd,
+    lagLimitBytes: settings.lagLimitBytes,
+    asked,
+  });
+  return { name: choice.kind === "successor" ? choice.name : null, because: choice.because };
+}
+
+/** Hands over to `successor`. Postgres is stopped unless this was refused at once. */
+export async function handOver(
+  node: NodeContext,
+  cluster: Cluster,
+  server: Server,
+  lead: Lead,
+  successor: string,
+  because: string,
+): Promise<HandOver> {
+  const { log, clock, state } = node;
+  let step = beginSwitchover(successor, cluster.nowMs, because);
+  state.enter("stopping", `handing over to ${successor}: ${because}`);
+  for (;;) {
+    const begunMs = clock.monotonicMs();
+    const event = await perform(step, node, cluster, server, lead).catch(
+      (error: unknown): SwitchoverEvent => ({ kind: "silence", because: messageOf(error) }),
+    );
+    log.info(`hand-over: ${step.step}`, {
+      to: successor,
+      tookMs: Math.round(clock.monotonicMs() - begunMs),
+      outcome: event.kind,
+      ...("because" in event ? { because: event.because } : {}),
+    });
+    step = advanceSwitchover(step, event);
+    if (step.step === "done") {
+      return event.kind === "turned-round"
+        ? { kind: "handed-over", to: successor }
+        : { kind: "refused", because: step.because };
+    }
+    if (step.step === "resume" || step.step === "contend") return { kind: "contend", because: step.because };
+  }
+}
+
+async function perform(
+  { step, successor, stoppedAt }: Switchover,
+  node: NodeContext,
+  cluster: Cluster,
+  server: Server,
+  lead: Lead,
+): Promise<SwitchoverEvent> {
+  const { paths, clock, settings, stop } = node;
+  switch (step) {
+    case "prepare":
+      await cluster.call(successor, "ready-to-lead", {}, CALL_MS);
+      return { kind: "ready" };
+    case "stop": {
+      // From here on this node says that it leaves: nobody waits for its licence, and nobody takes it for dead.
+      await closeDoors(node);
+      cluster.watcher.release();
+      cluster.became({ kind: "leaving" });
+      const limitMs = Math.min(settings.stopTimeoutMs, STOP_MS);
+      await stopInOrder(node, server, lead.logTerm, clock.monotonicMs() + limitMs);
+      return { kind: "stopped", at: await endOf(node) };
+    }
+    case "confirm":
+      return await confirm(node, cluster, successor, stoppedAt!);
+    case "hand-over":
+      await cluster.call(successor, "take-over", { at: formatLsn(stoppedAt!) }, CALL_MS);
+      return await untilItLeads(node, cluster, successor);
+    case "turn-round":
+      await writeStandbySignal(node);
+      await updateCompletion(paths, { role: "standby", writtenMs: clock.now() });
+      stop.hurry.throwIfAborted();
+      return { kind: "turned-round" };
+    case "done":
+    case "resume":
+    case "contend":
+      return { kind: "refused", because: `nothing to do in step "${step}"` };
+    default:
+      return unreachable(step);
+  }
+}
+
+/** The end of the shutdown checkpoint's record. */
+async function endOf({ paths }: NodeContext): Promise<Lsn> {
+  const control = await readControlFile(paths.dataDirectory);
+  const path = await localPath(paths.dataDirectory);
+  const local = new LocalWal(pgWal(paths.dataDirectory), path, control.segmentBytes);
+  return await local.walkFrom(control.checkpoint, control.systemId);
+}
+
+/** The successor has received everything. */
+async function confirm(
+  { clock, stop }: NodeContext,
+  cluster: Cluster,
+  successor: string,
+  at: Lsn,
+): Promise<SwitchoverEvent> {
+  const begunMs = clock.monotonicMs();
+  for (;;) {
+    const text = await cluster.call(successor, "position", {}, CALL_MS);
+    const { recordEnd } = JSON.parse(text) as { recordEnd: string };
+    if (parseLsn(recordEnd) >= at) return { kind: "received" };
+    if (clock.monotonicMs() - begunMs > CONFIRM_MS)
+      return {
+        kind: "refused",
+        because: `${successor} is at ${recordEnd} and did not receive everything up to ${formatLsn(at)}`,
+      };
+    await clock.sleep(20, stop.hurry);
+  }
+}
+
+async function untilItLeads(
+  { clock, stop }: NodeContext,
+  cluster: Cluster,
+  successor: string,
+): Promise<SwitchoverEvent> {
+  const begunMs = clock.monotonicMs();
+  while (clock.monotonicMs() - begunMs < TAKE_OVER_MS) {
+    const report = await cluster.askNow(successor, cluster.settings.mind.timers.answerMs);
+    if (report?.standing === "primary") return { kind: "taken-over" };
+    if (report?.standing === "suspect") return { kind: "refused", because: `${successor} is suspect` };
+    await clock.sleep(50, stop.hurry);
+  }
+  return { kind: "silence", because: `${successor} does not lead after ${TAKE_OVER_MS} ms` };
+}
+
+const CALL_MS = 2_000;
+const STOP_MS = 30_000;
+const CONFIRM_MS = 5_000;
+const TAKE_OVER_MS = 15_000;
