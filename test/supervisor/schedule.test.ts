@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { systemClock, waitUntil } from "../../src/base/clock.ts";
 import { silentLog } from "../../src/base/log.ts";
-import { isCronExpression, isOverdue, type ScheduleOptions, startSchedule } from "../../src/supervisor/schedule.ts";
+import {
+  isCronExpression,
+  isOverdue,
+  type ScheduleOptions,
+  startSchedule,
+} from "../../src/supervisor/schedule.ts";
 
 function options(change: Partial<ScheduleOptions>, end: AbortController): ScheduleOptions {
   return {

@@ -119,3 +119,17 @@ export const promotionAt = (fork: Lsn, change: Partial<NewTimeline> = {}): NewTi
 };
 
 export const at = (value: bigint): Lsn => lsnOf(value);
+
+/** `inner` with some methods replaced. */
+export const overriding = (inner: ObjectStore, change: Partial<ObjectStore>): ObjectStore => ({
+  name: inner.name,
+  get: (...args) => inner.get(...args),
+  head: (...args) => inner.head(...args),
+  put: (...args) => inner.put(...args),
+  create: (...args) => inner.create(...args),
+  replace: (...args) => inner.replace(...args),
+  list: (...args) => inner.list(...args),
+  delete: (...args) => inner.delete(...args),
+  copy: (...args) => inner.copy(...args),
+  ...change,
+});

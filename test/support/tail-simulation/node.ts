@@ -5,7 +5,7 @@ import { noCipher } from "../../../src/codec/encryption.ts";
 import { type Lsn, formatLsn, lsnOf } from "../../../src/wal/lsn.ts";
 import { PAGE_BYTES } from "../../../src/wal/page.ts";
 import { RecordWalk } from "../../../src/wal/record.ts";
-import { segmentFloor, segmentName } from "../../../src/wal/segment-name.ts";
+import { type Segment, segmentFloor, segmentName } from "../../../src/wal/segment-name.ts";
 import {
   extendPath,
   lastStep,
@@ -60,9 +60,12 @@ export class Node {
   twin(): Node | null {
     if (this.server === null || this.#process === null) return null;
     const twin = new Node(this.#world, this.name);
+    const isBoth = this.#world.random() < 0.5; // both of them start, at the same time
+    if (isBoth) this.#kill();
     twin.server = this.server.snapshot();
     twin.#starts = this.#starts + 100;
     twin.start();
+    if (isBoth) this.start();
     return twin;
   }
 
@@ -126,6 +129,7 @@ export class Node {
     const wanted = truth.winnerRecordEnd();
     const claim = await this.#takeOver(process, "restore");
     const served = await this.#fetch(process, claim.view);
+    await this.#checkFiles(process, claim.view);
     const end = recordsEnd(this.#start, served, claim.identity.segmentBytes);
     if (end !== wanted)
       this.#world.fail(`I7: a restore ends at ${formatLsn(end)}, the log at ${formatLsn(wanted)}`);
@@ -583,28 +587,59 @@ export class Node {
     const { path, end } = view.tip!;
     const { segmentBytes } = view.identity;
     const pieces: Buffer[] = [];
-    const store = this.#storeFor(process);
     for (let at = this.#start; at < end; at = lsnOf(at + BigInt(segmentBytes))) {
       const last = lsnOf((at + BigInt(segmentBytes) < end ? at + BigInt(segmentBytes) : end) - 1n);
-      const segment = { timeline: ownerAt(path, last), number: at / BigInt(segmentBytes) };
-      const name = segmentName(segment, segmentBytes);
-      const published = await this.#insist(process, () =>
-        fetchPublished(store, name, { cipher: noCipher, preferred: "none" }, process.signal),
-      );
-      const clipped = published === null ? null : clipSegment(published, segment, path, segmentBytes);
-      if (clipped !== null) pieces.push(Buffer.from(clipped));
-      else {
-        const answer = await this.#insist(process, () =>
-          assembleSegment(view, segment, path, this.#assembleTools(process)),
-        );
-        if (answer.kind === "absent") {
-          this.#world.fail(`I7: segment ${name} of the winner is absent: ${answer.because}`);
-          break;
-        }
-        pieces.push(Buffer.from(answer.bytes));
+      const file = await this.#file(process, view, {
+        timeline: ownerAt(path, last),
+        number: at / BigInt(segmentBytes),
+      });
+      if (file === null) {
+        this.#world.fail(`I7: the winner's segment at ${formatLsn(at)} is absent`);
+        break;
       }
+      pieces.push(file);
     }
     return Buffer.concat(pieces);
+  }
+
+  /** What restore_command answers for one file: wal_005 first, clipped, else the log; null for "absent" (R3). */
+  async #file(process: Process, view: LogView, segment: Segment): Promise<Buffer | null> {
+    const { path } = view.tip!;
+    const { segmentBytes } = view.identity;
+    const name = segmentName(segment, segmentBytes);
+    const codec = { cipher: noCipher, preferred: "none" as const };
+    const store = this.#storeFor(process);
+    const stored = await this.#insist(process, () => fetchPublished(store, name, codec, process.signal));
+    if (stored !== null) {
+      const clipped = clipSegment(stored, segment, path, segmentBytes);
+      return clipped === null ? null : Buffer.from(clipped);
+    }
+    const tools = this.#assembleTools(process);
+    const answer = await this.#insist(process, () => assembleSegment(view, segment, path, tools));
+    return answer.kind === "absent" ? null : Buffer.from(answer.bytes);
+  }
+
+  /** I7 for every file that Postgres could ask for on the winner's path: the timeline's bytes up to where the path leaves it, then zeros. */
+  async #checkFiles(process: Process, view: LogView): Promise<void> {
+    const { path, end } = view.tip!;
+    const size = BigInt(view.identity.segmentBytes);
+    for (const [i, { timeline, begin }] of path.entries()) {
+      const left = path[i + 1]?.begin ?? end;
+      for (
+        let at = segmentFloor(begin > this.#start ? begin : this.#start, Number(size));
+        at < left;
+        at = lsnOf(at + size)
+      ) {
+        const to = left < at + size ? left : lsnOf(at + size);
+        const wanted = Buffer.alloc(Number(size));
+        this.#world.truth.compose(path.slice(0, i + 1), to, at)?.copy(wanted);
+        const file = await this.#file(process, view, { timeline, number: at / size });
+        if (file !== null && Buffer.compare(file, wanted) === 0) continue;
+        this.#world.fail(
+          `I7: the file of timeline ${timeline} at ${formatLsn(at)} is not what the log accepted up to ${formatLsn(to)}`,
+        );
+      }
+    }
   }
 
   async #insist<T>(process: Process, work: () => Promise<T>): Promise<T> {
@@ -645,10 +680,10 @@ export class Node {
       signal: process.signal,
       random,
       flushMs: random() < 0.5 ? 5 : 1_000,
-      inFlight: 1 + below(random, 16),
+      inFlight: random() < 0.5 ? 16 : 1 + below(random, 16),
       hedge: random() < 0.5,
-      queuedBytes: 200_000,
-      slotBytes: 16_384,
+      queuedBytes: 600_000,
+      slotBytes: random() < 0.5 ? 8_192 : 32_768,
       baseDue: { slots: 5 + below(random, 60), bytes: 1 << 20 },
     });
   }

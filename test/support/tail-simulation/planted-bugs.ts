@@ -98,9 +98,8 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: "bases are listed before the slots",
     breaks: "R1, X8",
     file: "tail/read.ts",
-    find: "const names = await this.list(BASE_PREFIX, 0);",
-    replace:
-      "const names = ((this as any).first ??= (this as any).hints ?? (await this.list(BASE_PREFIX, 0)));",
+    find: "const fetched = await reader.fetchSlots(start);\n  const base = await reader.fetchBase();",
+    replace: "const base = await reader.fetchBase();\n  const fetched = await reader.fetchSlots(start);",
   },
   {
     name: "slots are deleted before the base exists",

@@ -1,7 +1,7 @@
 // A Postgres data directory in a simulation: WAL, path of timelines, promotion ids, and what of it is on disk.
 
 import { type Random, below } from "../random.ts";
-import { WalBuilder } from "../wal-builder.ts";
+import type { WalBuilder } from "../wal-builder.ts";
 import { type Lsn, formatLsn, lsnOf } from "../../../src/wal/lsn.ts";
 import { PAGE_BYTES } from "../../../src/wal/page.ts";
 import { RecordWalk } from "../../../src/wal/record.ts";
