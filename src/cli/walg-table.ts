@@ -138,6 +138,13 @@ const ROWS: readonly Row[] = [
     hidden: true,
   },
   {
+    name: "pgbackrest",
+    summary:
+      "list and restore from a repository of pgBackRest: backup-list, backup-fetch, wal-fetch, wal-show",
+    usage: "WORD …",
+    examples: ["PGBACKREST_STANZA=main holdfast pgbackrest backup-fetch /data/restored LATEST"],
+  },
+  {
     name: "daemon",
     summary: "push and fetch WAL for clients on a Unix socket",
     usage: "SOCKET",

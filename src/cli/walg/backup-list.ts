@@ -51,7 +51,7 @@ export const CATCHUP_LIST: WalgCommand = {
 };
 
 async function list(call: Call, folder: string): Promise<number> {
-  const { flags, log, print, signal } = call;
+  const { flags, log, signal } = call;
   const members = await call.openMembers();
   if (folder === BACKUP_FOLDER)
     log.info(`List backups from storages: [${members.map(({ name }) => name).join(" ")}]`);
@@ -62,11 +62,31 @@ async function list(call: Call, folder: string): Promise<number> {
     backups.push(...own);
     if (flags.isOn("detail")) detailed.push(...(await withMetadata(store, own, signal, folder)));
   }
-  const shown = flags.isOn("detail") ? byStart(detailed) : backups.sort(byModified);
-  if (flags.isOn("json")) print(backupsJson(shown, flags.isOn("pretty")));
-  else if (backups.length === 0) log.info("No backups found");
-  else print(flags.isOn("pretty") ? prettyTable(shown) : plainList(shown));
+  printBackups(
+    call,
+    flags.isOn("detail") ? byStart(detailed) : backups.sort(byModified),
+    flags.isOn("detail"),
+  );
   return 0;
+}
+
+/** Prints backups in the shape that the flags ask for. */
+export function printBackups(
+  { flags, log, print }: Pick<Call, "flags" | "log" | "print">,
+  backups: readonly (ListedBackup | DetailedBackup)[],
+  isDetailed: boolean,
+): void {
+  const shown = isDetailed
+    ? backups
+    : backups.map(({ name, modifiedNs, storage, walFile }) => ({
+        name,
+        modifiedNs,
+        storage,
+        ...(walFile === undefined ? {} : { walFile }),
+      }));
+  if (flags.isOn("json")) print(backupsJson(shown, flags.isOn("pretty")));
+  else if (shown.length === 0) log.info("No backups found");
+  else print(flags.isOn("pretty") ? prettyTable(shown) : plainList(shown));
 }
 
 /** One line, or indented by four spaces. Ended by a newline. */
@@ -80,7 +100,7 @@ export function backupElement(backup: ListedBackup | DetailedBackup): Record<str
   return {
     backup_name: backup.name,
     time: formatInstant(backup.modifiedNs),
-    wal_file_name: walPartOf(backup.name),
+    wal_file_name: walFileOf(backup),
     storage_name: backup.storage,
     ...("metadata" in backup ? metadataElement(backup.metadata) : {}),
   };
@@ -110,10 +130,12 @@ interface Field {
   readonly text: (backup: DetailedBackup, time: (at: Nanoseconds | null) => string) => string;
 }
 
+const walFileOf = (backup: ListedBackup): string => backup.walFile ?? walPartOf(backup.name);
+
 const SHORT: readonly Field[] = [
   { plain: "backup_name", pretty: "Backup name", text: (backup) => backup.name },
   { plain: "modified", pretty: "Modified", text: (backup, time) => time(backup.modifiedNs) },
-  { plain: "wal_file_name", pretty: "WAL file name", text: (backup) => walPartOf(backup.name) },
+  { plain: "wal_file_name", pretty: "WAL file name", text: (backup) => walFileOf(backup) },
   { plain: "storage_name", pretty: "Storage name", text: (backup) => backup.storage },
 ];
 

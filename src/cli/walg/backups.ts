@@ -17,6 +17,8 @@ export interface ListedBackup {
   readonly modifiedNs: Nanoseconds;
   /** Name of the storage that holds it. */
   readonly storage: string;
+  /** Where the WAL begins that it needs, if its name does not tell. */
+  readonly walFile?: string;
 }
 
 export interface DetailedBackup extends ListedBackup {

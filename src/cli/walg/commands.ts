@@ -1,5 +1,12 @@
 // The table of WAL-G's commands.
 
+import {
+  PGBACKREST,
+  PGBACKREST_BACKUP_FETCH,
+  PGBACKREST_BACKUP_LIST,
+  PGBACKREST_WAL_FETCH,
+  PGBACKREST_WAL_SHOW,
+} from "../pgbackrest/commands.ts";
 import { DRILL } from "../verify/drill.ts";
 import { VERIFY } from "../verify/verify-command.ts";
 import { BACKUP_FETCH } from "./backup-fetch.ts";
@@ -71,6 +78,11 @@ export const WALG_COMMANDS: readonly WalgCommand[] = [
   ST_TRANSFER_FILES,
   ST_TRANSFER_WALS,
   DRILL,
+  PGBACKREST,
+  PGBACKREST_BACKUP_FETCH,
+  PGBACKREST_BACKUP_LIST,
+  PGBACKREST_WAL_FETCH,
+  PGBACKREST_WAL_SHOW,
   VERIFY,
   WAL_FETCH,
   WAL_PREFETCH,

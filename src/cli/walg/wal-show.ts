@@ -34,7 +34,7 @@ interface ShownTimeline {
 }
 
 async function showWal(call: Call): Promise<number> {
-  const { flags, settings, signal, print } = call;
+  const { flags, settings, signal } = call;
   const store = await call.openStore();
   const listing = await readWalListing(
     store,
@@ -43,15 +43,25 @@ async function showWal(call: Call): Promise<number> {
     signal,
   );
   const withBackups = !flags.isOn("without-backups");
-  const backups = withBackups ? await withMetadata(store, await listBackups(store, signal), signal) : [];
-  const shown = timelinesOf(listing, backups, settings.segmentBytes);
-  if (flags.isOn("detailed-json")) print(asJson(shown, settings.segmentBytes));
-  else print(asTable(shown, withBackups, settings.segmentBytes));
+  const backups = withBackups ? await withMetadata(store, await listBackups(store, signal), signal) : null;
+  printTimelines(call, listing, backups, flags.isOn("detailed-json"));
   return 0;
 }
 
+/** Prints timelines as a table or as JSON; `backups` null: without them. */
+export function printTimelines(
+  { print, settings }: Pick<Call, "print" | "settings">,
+  listing: Pick<WalListing, "segments" | "histories">,
+  backups: readonly DetailedBackup[] | null,
+  asDetails: boolean,
+): void {
+  const shown = timelinesOf(listing, backups ?? [], settings.segmentBytes);
+  if (asDetails) print(asJson(shown, settings.segmentBytes));
+  else print(asTable(shown, backups !== null, settings.segmentBytes));
+}
+
 function timelinesOf(
-  listing: WalListing,
+  listing: Pick<WalListing, "segments" | "histories">,
   backups: readonly DetailedBackup[],
   segmentBytes: number,
 ): ShownTimeline[] {
