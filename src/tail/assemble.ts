@@ -164,7 +164,7 @@ class Pieces {
   readonly #path: TimelinePath;
   readonly #tools: AssembleTools;
   #baseBody: Uint8Array | null = null;
-  #published: { readonly number: bigint; readonly owner: number; readonly bytes: Uint8Array } | null = null;
+  #published: PublishedPiece | null = null;
 
   constructor(view: LogView, path: TimelinePath, tools: AssembleTools) {
     this.#view = view;
@@ -210,13 +210,14 @@ class Pieces {
   async #fromPublished(segment: Segment, at: Lsn, limit: Lsn): Promise<Uint8Array | null> {
     const start = segmentStart(segment, this.#view.identity.segmentBytes);
     const kept = this.#published;
-    if (kept?.number === segment.number && kept.owner === segment.timeline)
-      return cut(kept.bytes, start, at, limit);
-    for (const timeline of this.#copies(segment, at)) {
+    if (kept?.number === segment.number && kept.owner === segment.timeline && at < kept.until) {
+      return cut(kept.bytes, start, at, minLsn(limit, kept.until));
+    }
+    for (const { timeline, until } of this.#copies(segment, at)) {
       const bytes = await this.#fetch({ timeline, number: segment.number }, false);
       if (bytes === null) continue;
-      this.#published = { number: segment.number, owner: segment.timeline, bytes };
-      return cut(bytes, start, at, limit);
+      this.#published = { number: segment.number, owner: segment.timeline, until, bytes };
+      return cut(bytes, start, at, minLsn(limit, until));
     }
     const partial = await this.#fetch(segment, true);
     if (partial !== null) return cut(partial, start, at, limit);
@@ -227,13 +228,15 @@ class Pieces {
   }
 
   /** Timelines whose file of this segment holds the byte at `at` as the segment's own timeline has it: itself, then its descendants. */
-  #copies(segment: Segment, at: Lsn): number[] {
-    const { segmentBytes } = this.#view.identity;
-    const copies = [segment.timeline];
+  #copies(segment: Segment, at: Lsn): Copy[] {
+    const end = segmentEnd(segment, this.#view.identity.segmentBytes);
+    const copies: Copy[] = [{ timeline: segment.timeline, until: end }];
     for (const path of [this.#path, this.#view.tip?.path ?? []]) {
       for (const { timeline, begin } of path) {
-        if (copies.includes(timeline) || begin <= at || begin >= segmentEnd(segment, segmentBytes)) continue;
-        if (ownerAt(pathUpTo(path, timeline)!, at) === segment.timeline) copies.push(timeline);
+        if (copies.some((copy) => copy.timeline === timeline) || begin <= at || begin >= end) continue;
+        // Below the first fork behind `at`, which may be an earlier descendant's, its bytes are the timeline's own.
+        const until = leftAt(pathUpTo(path, timeline)!, segment.timeline);
+        if (ownerAt(path, at) === segment.timeline && until !== null) copies.push({ timeline, until });
       }
     }
     return copies;
@@ -262,6 +265,19 @@ class Pieces {
     const left = leftAt(header.line, timeline);
     return left === null ? lastStep(header.line).timeline === timeline : at < left;
   }
+}
+
+/** A file of wal_005 that holds the bytes of a timeline up to a position. */
+interface Copy {
+  readonly timeline: number;
+  readonly until: Lsn;
+}
+
+interface PublishedPiece {
+  readonly number: bigint;
+  readonly owner: number;
+  readonly until: Lsn;
+  readonly bytes: Uint8Array;
 }
 
 /** The data or gap slot of `timeline` that holds the byte at `at`. */
