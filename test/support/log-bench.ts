@@ -12,7 +12,7 @@ import { publishedSource } from "../../src/tail/publish.ts";
 import { type LogView, readLog } from "../../src/tail/read.ts";
 import { type Claim, type TakeOverOptions, takeOver } from "../../src/tail/take-over.ts";
 import type { NewTimeline } from "../../src/tail/writer.ts";
-import { type Lsn, formatLsn, lsnOf } from "../../src/wal/lsn.ts";
+import { type Lsn, formatLsn } from "../../src/wal/lsn.ts";
 import { rootPath } from "../../src/wal/timeline-path.ts";
 import { MemoryStore } from "./memory-store.ts";
 import { WalBuilder } from "./wal-builder.ts";
@@ -117,8 +117,6 @@ export const promotionAt = (fork: Lsn, change: Partial<NewTimeline> = {}): NewTi
   const body = Buffer.from(`${parent}\t${formatLsn(fork)}\tno recovery target specified\n`);
   return { timeline, parent, fork, promotion: "2".repeat(32), cut: false, body, ...change };
 };
-
-export const at = (value: bigint): Lsn => lsnOf(value);
 
 /** `inner` with some methods replaced. */
 export const overriding = (inner: ObjectStore, change: Partial<ObjectStore>): ObjectStore => ({

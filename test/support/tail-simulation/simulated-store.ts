@@ -126,7 +126,7 @@ export class SimulatedStore {
       if (random() < 0.3) effect();
       await this.#answerLost(process, what, below(random, 50), random() < 0.5 ? 503 : 409);
     } else {
-      await this.#clock.sleep(below(random, 5_000)); // slow, in order or not
+      await this.#clock.sleep(below(random, random() < 0.3 ? 100_000 : 5_000)); // slow, in order or not
       result = effect();
     }
     await this.#clock.sleep(1 + below(random, 40));
