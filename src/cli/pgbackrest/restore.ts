@@ -91,7 +91,7 @@ async function restoreFile(
     for await (const piece of await repository.open(file, manifest, signal)) {
       hash.update(piece);
       bytes += piece.byteLength;
-      await out.writeFile(piece);
+      await out.appendFile(piece);
       meter.add(piece.byteLength);
     }
   }

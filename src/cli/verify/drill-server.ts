@@ -1,7 +1,8 @@
 // The scratch server of a drill: it recovers, promotes, and never talks to anybody but us.
 
-import { chown, readFile, writeFile } from "node:fs/promises";
+import { chown, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { writeDurably } from "../../base/durable-file.ts";
 import { AppError } from "../../base/errors.ts";
 import { type ControlFile, parseControlFile } from "../../postgres/control-file.ts";
 import type { OsUser } from "../../postgres/os-user.ts";
@@ -93,11 +94,11 @@ async function writeConfig({ root, user }: Scratch): Promise<void> {
   const files = { "postgresql.conf": "", "pg_hba.conf": "local all all trust\n", "pg_ident.conf": "" };
   for (const [name, text] of Object.entries(files)) {
     const path = join(root, name);
-    await writeFile(path, text, { mode: 0o600 });
+    await writeDurably(path, text);
     if (user !== null) await chown(path, user.uid, user.gid);
   }
   const signal = join(root, "data", "recovery.signal");
-  await writeFile(signal, "", { mode: 0o600 });
+  await writeDurably(signal, "");
   if (user !== null) await chown(signal, user.uid, user.gid);
 }
 

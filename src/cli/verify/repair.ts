@@ -1,10 +1,11 @@
 // Pushes missing segments again while this node's pg_wal, or the server's, still has them.
 
-import { access, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { access, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { SegmentRun } from "../../archive/gaps.ts";
 import { checkSegment } from "../../archive/wal-file-check.ts";
+import { writeDurably } from "../../base/durable-file.ts";
 import { messageOf } from "../../base/errors.ts";
 import { segmentName } from "../../wal/segment-name.ts";
 import type { Call } from "../walg/command.ts";
@@ -64,7 +65,7 @@ async function fileOfServer(call: Call, name: string, scratch: string): Promise<
       magic: null,
     });
     const path = join(scratch, name);
-    await writeFile(path, bytes);
+    await writeDurably(path, bytes);
     return path;
   } catch (error) {
     signal.throwIfAborted();

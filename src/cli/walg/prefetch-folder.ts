@@ -76,7 +76,7 @@ export class PrefetchFolder {
     await rm(join(this.path, LOCK), { force: true });
     try {
       await using file = await open(join(this.path, LOCK), "wx", 0o600);
-      await file.writeFile(String(process.pid));
+      await file.appendFile(String(process.pid));
       return true;
     } catch {
       return false;
