@@ -69,6 +69,7 @@ export const S3_DEFAULTS = {
 } as const satisfies Partial<S3Settings>;
 
 const SOCKETS_MOST = 128;
+const PROBE_IDLE_MS = 60_000;
 /** The store may work on a copy or the end of an upload for so long without a byte. */
 const PATIENT_TIMEOUT_MS = 180_000;
 
@@ -85,7 +86,8 @@ export interface S3Clients {
 }
 
 async function makeClient(settings: S3Settings): Promise<S3Client> {
-  const agent = { keepAlive: true, maxSockets: SOCKETS_MOST };
+  // Idle connections are probed seldom: Node's default of a second is traffic that an idle database must not make.
+  const agent = { keepAlive: true, keepAliveMsecs: PROBE_IDLE_MS, maxSockets: SOCKETS_MOST };
   const config: S3ClientConfig = {
     region: settings.region ?? "us-east-1",
     forcePathStyle: settings.forcePathStyle,
