@@ -26,7 +26,7 @@ export type StreamerBeginning =
   | { readonly kind: "genesis"; readonly genesis: Genesis };
 
 export interface StreamerOptions {
-  /** Not begun; its signal is this streamer's. Built with `DEFAULT_RHYTHM` or `BUCKET_RHYTHM`. */
+  /** Not begun; its signal is this streamer's. Built with `DEFAULT_RHYTHM`. */
   readonly owner: LogOwner;
   readonly beginning: StreamerBeginning;
   readonly systemId: bigint;

@@ -77,6 +77,3 @@ export async function changeRoster(
     }
   }
 }
-
-/** Are these two the same, to the last name? */
-export const sameRoster = (a: Roster, b: Roster): boolean => JSON.stringify(a) === JSON.stringify(b);

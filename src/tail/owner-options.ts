@@ -57,12 +57,3 @@ export const DEFAULT_RHYTHM = {
   queuedBytes: 64 * 1024 * 1024,
   slotBytes: 4 * 1024 * 1024,
 } as const;
-
-/** The rhythm of DURABILITY=bucket: at once, several under way, a few milliseconds of linger. */
-export const BUCKET_RHYTHM = {
-  flushMs: 3,
-  inFlight: 8,
-  hedge: true,
-  queuedBytes: 64 * 1024 * 1024,
-  slotBytes: 1024 * 1024,
-} as const;

@@ -13,8 +13,8 @@ const IS_LONG = process.env["HOLDFAST_LONG"] !== undefined;
 const SEEDS = Number(process.env["HOLDFAST_SEEDS"] ?? (IS_LONG ? 1_000 : 40));
 /** Seeds that a planted bug gets to show itself. */
 const BUG_SEEDS = 150;
-/** Bugs that the sample tries: those that show soon. */
-const SAMPLED_BUGS = 3;
+/** What the sample tries; the first bug in the list takes most seeds to show. */
+const SAMPLE = PLANTED_BUGS.slice(1, 4);
 const FOLDER = join(import.meta.dirname, "..", "support", "tail-simulation");
 
 test(`the invariants hold for seeds ${FIRST} to ${FIRST + SEEDS - 1}`, async (t) => {
@@ -30,7 +30,7 @@ test("every bug can be planted", () => {
   assert.ok(PLANTED_BUGS.length >= 10);
 });
 
-for (const bug of IS_LONG ? PLANTED_BUGS : PLANTED_BUGS.slice(0, SAMPLED_BUGS)) {
+for (const bug of IS_LONG ? PLANTED_BUGS : SAMPLE) {
   test(`caught: ${bug.name} (${bug.breaks})`, async (t) => {
     const { status, said } = await runWith(bug.name);
     assert.equal(status, 1, `no invariant broke in ${BUG_SEEDS} seeds`);
