@@ -31,13 +31,13 @@ test("a seed killed at a seeded moment always ends in a right server", async (t)
     const volume = await bench.volume();
     const kills = 1 + Math.floor(random() * 3);
     for (let kill = 0; kill < kills; kill += 1) {
-      const doomed = await bench.run({ env, volume, name: `s${seed}` });
+      const doomed = await bench.run({ env, volume, name: `seeded-${seed}` });
       const afterMs = random() * wholeMs * 1.1;
       await sleep(afterMs);
       await doomed.kill().catch(() => undefined);
       await doomed.remove();
     }
-    const last = await bench.run({ env, volume, name: `s${seed}` });
+    const last = await bench.run({ env, volume, name: `seeded-${seed}` });
     await last.ready(120_000);
     assert.equal(await last.sql(digest), expected, `seed ${seed}`);
     await last.remove();
