@@ -194,8 +194,7 @@ export class Bench implements AsyncDisposable {
       ...["-e", `RGW_NAME=${this.id}`, "-e", "RGW_BIND=0.0.0.0", "-e", "RGW_STORE=memstore"],
       ...["-e", `S3_ACCESS_KEY=${S3_KEYS.accessKeyId}`, "-e", `S3_SECRET_KEY=${S3_KEYS.secretAccessKey}`],
       ...[BASE_IMAGE, "bash", "-c"],
-      // The gateway was seen to die when a client was killed in the middle of a download: what died is started again, its data stays.
-      '/scripts/rgw.sh start && trap "/scripts/rgw.sh stop; exit 0" TERM INT; while sleep 1; do kill -0 $(cat $RGW_ROOT/srv/$RGW_NAME/gw.pid) 2> /dev/null || /scripts/rgw.sh start > /dev/null; done & wait',
+      '/scripts/rgw.sh start && trap "/scripts/rgw.sh stop; exit 0" TERM INT; sleep infinity & wait',
     );
     await until(
       async () => (await docker("logs", container)).stdout.includes("S3 ready"),
