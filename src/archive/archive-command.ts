@@ -95,10 +95,12 @@ export class ArchiveCommand {
     const { name } = request;
     const file = await this.#hashes.of(this.#path(request));
     if (file.bytes !== segmentBytes) return notNow(`"${name}" has ${file.bytes} of ${segmentBytes} bytes`);
-    if (!stopping.aborted) {
+    // At a stop the last segment is just coming: a moment's wait spares the two seconds that a 1 costs Postgres there. A store that is
+    // in trouble is not waited for.
+    if (!stopping.aborted || owner.health.trouble === null) {
       if (this.#isAwaited(segment)) {
         if (isStreaming()) await this.#whenAccepted(segment, limit);
-        else await this.#appendFrom(segment, request);
+        else if (!stopping.aborted) await this.#appendFrom(segment, request);
       }
       const { conflict } = owner.health;
       if (conflict !== null) return notNow(conflict.message);
@@ -213,5 +215,5 @@ async function within<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
 const LIMITS = {
   /** Past this Postgres is told to ask again: a slow answer costs at a stop, a 1 does not. */
   waitMs: 8_000,
-  stoppingMs: 300,
+  stoppingMs: 600,
 } as const;

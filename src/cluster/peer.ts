@@ -5,7 +5,7 @@ import { type Socket, isIP } from "node:net";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { AskFailure } from "./detection.ts";
-import { type PostedAnswer, type Posting, checkAnswer, sealPosting } from "./member-wire.ts";
+import { type PostedAnswer, type Posting, checkAnswer, newIncarnation, sealPosting } from "./member-wire.ts";
 import type { MemberKey } from "./member-key.ts";
 import type { Member } from "./members.ts";
 import type { Resolve } from "./resolve.ts";
@@ -44,12 +44,15 @@ export class Peer implements Disposable {
   /** The incarnation of the process over there, as far as known. */
   #to = "";
   #count = 0;
+  /** Counted by itself: two connections of one process may overtake each other. */
+  readonly #channel: string;
   /** Where the last good answer came from. */
   address: string | null = null;
 
   constructor(member: Member, tools: PeerTools) {
     this.member = member;
     this.#tools = tools;
+    this.#channel = `${tools.incarnation}/${newIncarnation()}`;
     this.#agent = new Agent({ keepAlive: true, maxSockets: 1 });
   }
 
@@ -71,9 +74,9 @@ export class Peer implements Disposable {
   }
 
   async #postOnce(path: string, body: string, limitMs: number): Promise<PostedAnswer> {
-    const { key, incarnation } = this.#tools;
+    const { key } = this.#tools;
     this.#count += 1;
-    const posting: Posting = { path, to: this.#to, from: incarnation, count: this.#count, body };
+    const posting: Posting = { path, to: this.#to, from: this.#channel, count: this.#count, body };
     const { status, headers, text, socket } = await this.#exchange(posting, limitMs);
     const answer = checkAnswer(key, posting, status, headers, text);
     if (answer === null)

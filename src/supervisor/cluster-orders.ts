@@ -18,6 +18,8 @@ export function answerMembers(node: NodeContext, cluster: Cluster): () => void {
     cluster.answer("ready-to-lead", () => {
       if (cluster.mind.standing !== "standby") throw new Error(`it is ${cluster.mind.standing}`);
       if (!cluster.local.streaming) throw new Error("it does not stream");
+      // What the log holds is read already while the primary stops.
+      cluster.lookAtLog();
       return "ready";
     }),
     cluster.answer("position", () => JSON.stringify({ recordEnd: formatLsn(cluster.local.recordEnd) })),

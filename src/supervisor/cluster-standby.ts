@@ -1,7 +1,8 @@
 // Postgres as a standby: follows whoever leads, gets complete segments from the archive, tells the mind where it stands.
 
-import { chown, rm } from "node:fs/promises";
+import { chown, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { pathFromFiles, pgWal } from "../archive/local-wal.ts";
 import { answerRestore, RestoreCommand } from "../archive/restore-command.ts";
 import { writeDurably } from "../base/durable-file.ts";
 import { messageOf } from "../base/errors.ts";
@@ -14,7 +15,8 @@ import { REPLICATION_ROLE } from "../postgres/roles.ts";
 import type { Server } from "../postgres/server.ts";
 import { configPaths } from "../postgres/config-files.ts";
 import { ReconnectingSql } from "../postgres/sql.ts";
-import { type Lsn, maxLsn, ZERO_LSN } from "../wal/lsn.ts";
+import { addBytes, type Lsn, maxLsn, ZERO_LSN } from "../wal/lsn.ts";
+import { parseWalName, segmentAt, segmentName } from "../wal/segment-name.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Verbs } from "./front.ts";
 
@@ -40,6 +42,8 @@ export class Standby implements AsyncDisposable {
   #hosts = "";
   #isDetached = false;
   #apartSinceMs: number | null = null;
+  /** Of the WAL that is replayed: the control file says so only after a restartpoint, the receiver only while it streams. */
+  #timeline = 0;
 
   private constructor(
     node: NodeContext,
@@ -96,6 +100,8 @@ export class Standby implements AsyncDisposable {
       state.enter("starting", `Postgres is ${status ?? "starting"}`),
     );
     state.set({ postgresUp: true, role: "standby" });
+    // Asked of the store once: not in the middle of a failover.
+    void this.#node.fencing(until).catch(() => undefined);
     await postgres.setDoors(OPEN);
     for (let toldAs = ""; !until.aborted && this.server.running;) {
       try {
@@ -128,11 +134,10 @@ export class Standby implements AsyncDisposable {
     const received = lsnOrNull(row, "received");
     const replayed = lsnOrNull(row, "replayed");
     const streaming = row["status"] === "streaming";
-    const timeline = Math.max(
-      numberOrNull(row, "tli") ?? 0,
-      numberOrNull(row, "recovery_tli") ?? 0,
-      numberOrNull(row, "checkpoint_tli") ?? 0,
-    );
+    const told = ["tli", "recovery_tli", "checkpoint_tli"].map((column) => numberOrNull(row, column) ?? 0);
+    this.#timeline = Math.max(this.#timeline, ...told);
+    if (!streaming && replayed !== null) this.#timeline = await this.#replayTimeline(replayed);
+    const timeline = this.#timeline;
     this.#cluster.setLocal({
       systemId: this.control.systemId.toString(),
       timeline,
@@ -169,6 +174,26 @@ export class Standby implements AsyncDisposable {
     for (const undo of this.#cleanUp.splice(0)) undo();
     await this.sql[Symbol.asyncDispose]();
     await this.command.close();
+  }
+
+  /** The newest timeline that has a history here, begins below what was replayed, and has the segment that was replayed last. */
+  async #replayTimeline(replayed: Lsn): Promise<number> {
+    const folder = pgWal(this.#node.paths.dataDirectory);
+    const { segmentBytes } = this.control;
+    const names = await readdir(folder);
+    const there = new Set(names);
+    const newer = names
+      .map((name) => parseWalName(name, segmentBytes))
+      .flatMap((meaning) => (meaning?.kind === "history" ? meaning.timeline : []))
+      .filter((timeline) => timeline > this.#timeline)
+      .sort((a, b) => b - a);
+    for (const timeline of newer) {
+      const path = await pathFromFiles(folder, timeline).catch(() => null);
+      const begin = path?.at(-1)?.begin;
+      const last = segmentName(segmentAt(timeline, addBytes(replayed, -1), segmentBytes), segmentBytes);
+      if (begin !== undefined && replayed > begin && there.has(last)) return timeline;
+    }
+    return this.#timeline;
   }
 
   /** Members come and go: the connection string names who is there. */

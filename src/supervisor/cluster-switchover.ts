@@ -161,7 +161,9 @@ async function untilItLeads(
   while (clock.monotonicMs() - begunMs < TAKE_OVER_MS) {
     const report = await cluster.askNow(successor, cluster.settings.mind.timers.answerMs);
     if (report?.standing === "primary") return { kind: "taken-over" };
-    if (report?.standing === "suspect") return { kind: "refused", because: `${successor} is suspect` };
+    const isBack = report?.standing === "standby" && clock.monotonicMs() - begunMs > GATE_BEGINS_MS;
+    if (report?.standing === "suspect" || isBack)
+      return { kind: "refused", because: `${successor} gave the gate up: it is ${report.standing}` };
     await clock.sleep(50, stop.hurry);
   }
   return { kind: "silence", because: `${successor} does not lead after ${TAKE_OVER_MS} ms` };
@@ -171,3 +173,5 @@ const CALL_MS = 2_000;
 const STOP_MS = 30_000;
 const CONFIRM_MS = 5_000;
 const TAKE_OVER_MS = 15_000;
+/** A successor that is still a standby after this has given the gate up. */
+const GATE_BEGINS_MS = 1_000;
