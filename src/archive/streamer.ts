@@ -201,10 +201,19 @@ export class Streamer {
         this.#connectionTrouble.note(error, clock.now());
         const level = failures < 4 ? "info" : "warn";
         log[level]("the replication connection ended", { failures, because: messageOf(error) });
-        if (failures > 1) await clock.sleep(pauseBefore(failures - 1, RECONNECT), until);
+        if (failures > 1) await this.#pause(pauseBefore(failures - 1, RECONNECT), until);
       }
     }
     until.throwIfAborted();
+  }
+
+  /** Cut short by a stop: the server is still there to send its last WAL. */
+  async #pause(ms: number, until: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const cut = AbortSignal.any([until, this.#draining.signal]);
+    await clock.sleep(ms, cut).catch((error: unknown) => {
+      if (!this.#draining.signal.aborted) throw error;
+    });
   }
 
   async #streamOnce(until: AbortSignal): Promise<"shutdown" | "again"> {
