@@ -70,6 +70,23 @@ const NODE_COMMANDS: readonly Command[] = [
     programs: ["holdfast"],
     run: async (args, context) => (await import("./restore-command.ts")).runRestore(args, context),
   },
+  {
+    name: "cluster",
+    summary: "the members: who leads, hand over, pause failover, forget or refill a member",
+    usage:
+      "[status | switchover [NODE] | pause | resume | forget NODE | reinit [NODE] | promote [--force]] [--json]",
+    examples: [
+      "holdfast cluster status",
+      "holdfast cluster switchover            (to the member that suits best)",
+      "holdfast cluster switchover n2",
+      "holdfast cluster pause                 (no automatic failover until `resume`)",
+      "holdfast cluster forget n3             (a member that will not come back)",
+      "holdfast cluster reinit n2             (put its data aside and fill it again)",
+      "holdfast cluster promote --force       (says first what it risks)",
+    ],
+    programs: ["holdfast"],
+    run: async (args, context) => (await import("./cluster-commands.ts")).runCluster(args, context),
+  },
 ];
 
 export const COMMANDS: readonly Command[] = [...NODE_COMMANDS, ...WALG_ROWS];

@@ -31,6 +31,13 @@ export function socketPath({ env }: Pick<CommandContext, "env">): string {
   return `${RUN_DIRECTORY ?? "/run/holdfast"}/supervisor.sock`;
 }
 
+/** Among others: who leads, and who is in sight. */
+function member({ member: of }: NodeView): [string, string][] {
+  if (of === null) return [];
+  const lead = of.primary === null ? "nobody leads" : `${of.primary} leads`;
+  return [["cluster", `${lead}; ${of.inSight} of ${of.members} members in sight; this node: ${of.because}`]];
+}
+
 /** The screen, line by line. Pure. */
 export function renderStatus(view: NodeView): string {
   const rows: [string, string][] = [
@@ -42,6 +49,7 @@ export function renderStatus(view: NodeView): string {
         ? "none"
         : `${view.role}${view.timeline === null ? "" : ` on timeline ${view.timeline}`}`,
     ],
+    ...member(view),
     ["clients", view.doorsOpen ? "are let in" : "are kept out"],
     ["durability", durability(view)],
     ["flush lag", lag(view)],

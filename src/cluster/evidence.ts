@@ -160,7 +160,7 @@ function goneBecause({ primary, members }: EvidenceFacts): string {
   const sight = members.find(({ name }) => name === primary)?.sight;
   if (sight === undefined) return `${primary} is no member any more`;
   return sight.kind === "gone"
-    ? `${primary} is gone: it ${sight.because}`
+    ? `${primary} is gone: ${sight.because}`
     : `${primary} does not lead any more`;
 }
 

@@ -103,6 +103,7 @@ export class Standby implements AsyncDisposable {
     // Asked of the store once: not in the middle of a failover.
     void this.#node.fencing(until).catch(() => undefined);
     await postgres.setDoors(OPEN);
+    state.set({ doorsOpen: true });
     for (let toldAs = ""; !until.aborted && this.server.running;) {
       try {
         const position = await this.measure(until);

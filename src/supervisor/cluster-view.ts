@@ -4,6 +4,7 @@ import type { MemberView } from "../cluster/evidence.ts";
 import type { Report } from "../cluster/report.ts";
 import { formatLsn } from "../wal/lsn.ts";
 import type { Cluster } from "./cluster.ts";
+import type { MemberView as NodeMemberView } from "./node-view.ts";
 
 interface Row {
   readonly name: string;
@@ -16,6 +17,24 @@ interface Row {
   readonly priority: number | null;
   readonly inRoster: boolean;
   readonly inSync: boolean | null;
+}
+
+/** For checks, metrics and status. */
+export function memberView(cluster: Cluster): NodeMemberView {
+  const { mind } = cluster;
+  const now = cluster.nowMs;
+  const views = mind.views(now);
+  const alive = views.flatMap(({ sight, report }) =>
+    sight.kind === "alive" && report !== null ? report : [],
+  );
+  return {
+    standing: mind.standing,
+    primary: mind.primary,
+    isServed: [mind.report(now), ...alive].some(({ accepting }) => accepting),
+    members: mind.roster?.members.length ?? views.length + 1,
+    inSight: alive.length + 1,
+    because: mind.because,
+  };
 }
 
 /** Lines to print. */

@@ -16,6 +16,7 @@ import { Watcher } from "../cluster/watcher.ts";
 import { ZERO_LSN } from "../wal/lsn.ts";
 import { ClusterRouter } from "./cluster-router.ts";
 import { keepRoster, readKeptRoster, readVolumeId, renewVolumeId } from "./cluster-marks.ts";
+import { memberView } from "./cluster-view.ts";
 import { LogWatch, signLife } from "./cluster-store.ts";
 import type { NodeContext } from "./node-context.ts";
 
@@ -98,6 +99,7 @@ export class Cluster implements AsyncDisposable {
     };
     const cluster = new Cluster(node, settings, local);
     cluster.mind.setRoster(await readKeptRoster(node.paths));
+    node.state.ask({ member: () => memberView(cluster) });
     cluster.#running = [cluster.#loop(), cluster.#discover()];
     return cluster;
   }

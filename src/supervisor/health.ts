@@ -73,6 +73,20 @@ export function postgresCheck(view: NodeView): Check {
   };
 }
 
+/**
+ * What gates a deploy: a member that fills its volume, rewinds or waits while another one serves must not stop the roll half-way. Null
+ * where the ordinary checks decide.
+ */
+export function deployCheck({ member, phase, role, because }: NodeView): Check | null {
+  if (member === null || !member.isServed || role === "primary") return null;
+  if (phase === "failed" || phase === "running") return null;
+  return {
+    name: "member",
+    passing: true,
+    sentence: `${member.primary} serves; this node is ${phase}: ${because}`,
+  };
+}
+
 export function backupCheck(view: NodeView): Check {
   const { archive, schedule } = view;
   const trouble = schedule?.trouble ?? null;
@@ -119,7 +133,7 @@ export function answerCheck(path: string, view: NodeView): HttpAnswer | null {
         diskCheck(view),
       ]);
     case "/flycheck/pg":
-      return report([postgresCheck(view), readyCheck(view)]);
+      return report([deployCheck(view) ?? postgresCheck(view), deployCheck(view) ?? readyCheck(view)]);
     case "/flycheck/vm":
       return report([diskCheck(view)]);
     case "/flycheck/archive":

@@ -5,7 +5,7 @@ import type { Log } from "../base/log.ts";
 import type { NodePhase, NodeView } from "./node-view.ts";
 
 /** What changes by itself and is asked for at every snapshot. */
-export type LiveParts = Pick<NodeView, "streamer" | "schedule" | "progress" | "children">;
+export type LiveParts = Pick<NodeView, "streamer" | "schedule" | "progress" | "children" | "member">;
 
 export type KeptParts = Omit<NodeView, keyof LiveParts | "atMs" | "phase" | "because" | "sinceMs">;
 
@@ -22,6 +22,7 @@ export class NodeState {
     schedule: () => null,
     progress: () => null,
     children: () => [],
+    member: () => null,
   };
 
   constructor(
@@ -79,6 +80,7 @@ export class NodeState {
       schedule: this.#live.schedule(),
       progress: this.#live.progress(),
       children: this.#live.children(),
+      member: this.#live.member(),
     };
   }
 }

@@ -20,6 +20,18 @@ export type NodePhase =
   | "stopping"
   | "failed";
 
+/** A node that has others: what it is among them. */
+export interface MemberView {
+  readonly standing: string;
+  /** Who leads, if anybody is known to, now in sight or not. */
+  readonly primary: string | null;
+  /** The primary is in sight and accepts commits. */
+  readonly isServed: boolean;
+  readonly members: number;
+  readonly inSight: number;
+  readonly because: string;
+}
+
 export interface Progress {
   /** What is being done: `fetching base_00000001…`, `replaying`. */
   readonly what: string;
@@ -95,6 +107,8 @@ export interface NodeView {
   readonly schedule: ScheduleView | null;
   readonly progress: Progress | null;
   readonly disk: DiskView | null;
+  /** Null on a node that is alone by its settings. */
+  readonly member: MemberView | null;
   readonly children: readonly {
     readonly name: string;
     readonly pid: number | null;

@@ -66,7 +66,7 @@ const cases: readonly { name: string; facts: Partial<EvidenceFacts>; kind: strin
     name: "the primary is gone and the log is still",
     facts: {},
     kind: "begin",
-    because: "n1 is gone: it closed its connection, no answer for 2000 ms",
+    because: "n1 is gone: closed its connection, no answer for 2000 ms",
   },
   { name: "the primary answers", facts: { members: [n1(ALIVE)] }, kind: "wait", because: "n1 leads" },
   {
@@ -113,7 +113,7 @@ const cases: readonly { name: string; facts: Partial<EvidenceFacts>; kind: strin
       members: [n1(GONE), view("n3", ALIVE, { recordEnd: parseLsn("0/200") })],
     },
     kind: "begin",
-    because: "n1 is gone: it closed its connection, no answer for 2000 ms",
+    because: "n1 is gone: closed its connection, no answer for 2000 ms",
   },
   {
     name: "an operator paused failover",

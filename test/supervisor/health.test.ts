@@ -133,3 +133,19 @@ for (const { name, given, path, status, text } of cases)
   });
 
 test("health: an unknown path is no check", () => assert.equal(answerCheck("/admin", nodeView()), null));
+
+test("a member that fills its volume does not stop a roll while another one serves", () => {
+  const member = {
+    standing: "joining",
+    primary: "n1",
+    isServed: true,
+    members: 3,
+    inSight: 3,
+    because: "n1 leads",
+  };
+  const filling = nodeView({ phase: "restoring", role: "none", doorsOpen: false, postgresUp: false, member });
+  assert.equal(answerCheck("/flycheck/pg", filling)?.status, 200);
+  assert.equal(answerCheck("/health/ready", filling)?.status, 503);
+  const alone = nodeView({ ...filling, member: { ...member, isServed: false } });
+  assert.equal(answerCheck("/flycheck/pg", alone)?.status, 503);
+});
