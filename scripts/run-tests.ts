@@ -38,7 +38,7 @@ const parts: readonly Part[] = [
   { name: "unit", needs: [], tests: true, command: () => nodeTest(files("unit"), 2) },
   { name: "s3", needs: ["rgw"], tests: true, command: () => nodeTest(files("s3"), 1) },
   { name: "pg17", needs: ["image17", "rgw"], tests: true, command: () => inImage(17, files("pg"), 2) },
-  { name: "image", needs: ["image17", "rgw"], tests: true, command: () => nodeTest(files("image"), 2) },
+  { name: "image", needs: ["image17", "rgw"], tests: true, command: () => nodeTest(files("image"), 1) },
   { name: "pg15", needs: ["image15", "rgw"], tests: true, command: () => inImage(15, files("pg-major"), 2) },
   { name: "pg18", needs: ["image18", "rgw"], tests: true, command: () => inImage(18, files("pg-major"), 2) },
 ];
