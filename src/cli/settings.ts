@@ -52,7 +52,7 @@ export function readSettings(env: Environment, world: SettingsWorld): Settings {
   const settings: Settings = {
     node: nodeSettings,
     cluster,
-    durability: assembleDurability(node, findings),
+    durability: assembleDurability(node, cluster, findings),
     postgres: assemblePostgres(server, env, needsPassword(store, cluster), findings),
     store,
     codec: readCodec(codec, findings),
@@ -148,8 +148,15 @@ function assembleCluster(values: ValuesOf<typeof NODE_TABLE>, world: SettingsWor
   };
 }
 
-function assembleDurability(values: ValuesOf<typeof NODE_TABLE>, { problems }: Findings): DurabilitySettings {
+function assembleDurability(
+  values: ValuesOf<typeof NODE_TABLE>,
+  cluster: ClusterSettings,
+  { problems }: Findings,
+): DurabilitySettings {
   const mode = values.DURABILITY ?? "async";
+  const others = cluster.nodes.filter((name) => name !== cluster.nodeName);
+  if ((mode === "standby" || mode === "both") && others.length === 0)
+    problems.push(`DURABILITY is "${mode}", and NODES names no other node that could confirm a commit`);
   if (!AVAILABLE_DURABILITY.includes(mode)) {
     problems.push(
       `DURABILITY is "${mode}", which this version does not offer yet; one of ${AVAILABLE_DURABILITY.join(", ")}`,
@@ -206,4 +213,4 @@ function assembleBackup(
   };
 }
 
-const AVAILABLE_DURABILITY: readonly DurabilitySettings["mode"][] = ["async"];
+const AVAILABLE_DURABILITY: readonly DurabilitySettings["mode"][] = ["async", "standby"];
