@@ -159,9 +159,7 @@ function goneBecause({ primary, members }: EvidenceFacts): string {
   if (primary === null) return "no member leads";
   const sight = members.find(({ name }) => name === primary)?.sight;
   if (sight === undefined) return `${primary} is no member any more`;
-  return sight.kind === "gone"
-    ? `${primary} is gone: ${sight.because}`
-    : `${primary} does not lead any more`;
+  return sight.kind === "gone" ? `${primary} is gone: ${sight.because}` : `${primary} does not lead any more`;
 }
 
 const wait = (because: string): Evidence & { kind: "wait" } => ({
