@@ -19,6 +19,7 @@ import { Verbs } from "../supervisor/front.ts";
 import { Interrupts } from "../supervisor/interrupts.ts";
 import { LocalPostgres } from "../supervisor/local-postgres.ts";
 import type { EnvironmentRestore, NodeContext, NodeSettings } from "../supervisor/node-context.ts";
+import { isOnMount } from "../supervisor/mount.ts";
 import { NodeState } from "../supervisor/node-state.ts";
 import { isCronExpression } from "../supervisor/schedule.ts";
 import { listenForStop, type StopSignals } from "../supervisor/stop-signals.ts";
@@ -41,6 +42,10 @@ export async function runSupervise(args: readonly string[], context: CommandCont
   try {
     const { node, verbs } = await makeNode(settings, context, stop, ended.signal);
     for (const notice of settings.notices) node.log.warn(notice);
+    if ((await isOnMount(settings.node.volume)) === false)
+      node.log.warn("no volume is mounted: the data lies in the container's own layer and goes with it", {
+        wanted: settings.node.volume,
+      });
     return await runSupervisor(node, verbs);
   } finally {
     ended.abort(new Error("the supervisor has ended"));
