@@ -265,6 +265,7 @@ export class Node {
     const page = lsnOf(flushed - (flushed % BigInt(PAGE_BYTES)));
     const end =
       this.#world.random() < 0.3 && page > wal.start && page >= lastStep(server.path).begin ? page : flushed;
+    if (this.#world.random() < 0.2) primary.#kill();
     this.server = null;
     this.#received = {
       bytes: server.bytes(wal.start, end),
@@ -285,6 +286,7 @@ export class Node {
     this.#becomePrimary(received.bytes, end, received, lastStep(received.path).timeline + 1);
     for (let i = 0; i < 3; i += 1) this.server!.write(this.#world.random);
     this.#world.count("blind promotion");
+    if (this.#world.random() < 0.5) this.start();
   }
 
   #becomePrimary(
@@ -316,17 +318,21 @@ export class Node {
       if (claim.view.tip === null) return;
       const parent = claim.view.tip;
       const served = await this.#fetch(process, claim.view);
+      process.mustLive();
       const local = how === "restore" ? served : this.#union(served, claim.view);
       if (local === null) return this.#loseVolume();
       let end = recordsEnd(this.#start, local, claim.identity.segmentBytes);
       if (how === "cut" || how === "short") end = this.#earlier(local, end);
       const owner = this.#makeOwner(process, claim);
       const cut = how === "cut" && end < recordsEnd(this.#start, served, claim.identity.segmentBytes);
+      const before = this.server;
       try {
         await this.#promoteOn(owner, process, local, end, { parent, cut });
       } catch (error) {
         // Refused or killed before its history was accepted: a restore starts over, a promotion comes again by S2.
-        if (how !== "promote" || error instanceof HistoryRefusedError) this.server = null;
+        const isOver = how !== "promote" || error instanceof HistoryRefusedError;
+        if (isOver && this.server !== before && this.#process === null) this.server = null;
+        if (isOver && this.#process === process) this.server = null;
         throw error;
       }
       this.#world.count(`${how} done`);
@@ -344,6 +350,7 @@ export class Node {
     const leaves = cut ? ownerAt(parent.path, fork) : parent.timeline;
     const path = pathUpTo(parent.path, leaves)!;
     await process.clock.sleep(below(this.#world.random, 500));
+    process.mustLive();
     const timeline = owner.view.lastTimeline + 1;
     this.#becomePrimary(local, fork, { path, promotion: parent.promotion }, timeline);
     const server = this.server!;
@@ -379,6 +386,7 @@ export class Node {
 
   /** T6 and what follows from it. */
   async #junction(process: Process, claim: Claim): Promise<void> {
+    process.mustLive();
     const server = this.server!;
     const owner = this.#makeOwner(process, claim);
     const decision = await this.#decide(owner, claim, server);
@@ -410,11 +418,18 @@ export class Node {
         const { backfill } = decision;
         await owner.begin({ kind: "bring" });
         this.#acknowledge(owner, process, server);
-        await this.#bring(owner, server, { cut: false, backfill, parent: claim.view.tip!.timeline });
+        try {
+          await this.#bring(owner, server, { cut: false, backfill, parent: claim.view.tip!.timeline });
+        } catch (error) {
+          if (error instanceof HistoryRefusedError)
+            this.#world.fail(`S2: ${process.name} may bring, and is refused: ${error.message}`);
+          throw error;
+        }
         break;
       }
       case "suspect":
         await owner.close();
+        process.mustLive();
         this.#loseVolume();
         return;
       default:
@@ -424,21 +439,23 @@ export class Node {
     await this.#lead2(owner, process, this.#world.random);
   }
 
-  /** What continues the log must be the log, byte for byte and promotion for promotion. */
+  /** What continues the log must be the log, byte for byte and promotion for promotion; what brings a timeline, from the fork's segment on. */
   #checkJunction(
     server: Server,
     view: LogView,
     decision: Extract<Junction, { kind: "continue" | "bring" }>,
   ): void {
     const { path, end, promotion } = view.tip!;
-    const to = decision.kind === "bring" && decision.fork < end ? decision.fork : end;
-    const theirs = this.#world.truth.compose(path, to);
-    if (theirs === null || Buffer.compare(server.bytes(this.#start, to), theirs) !== 0) {
+    const isBring = decision.kind === "bring";
+    const to = isBring && decision.fork < end ? decision.fork : end;
+    const from = isBring ? segmentFloor(lsnOf(to - 1n), view.identity.segmentBytes) : this.#start;
+    const theirs = this.#world.truth.compose(path, to, from);
+    if (theirs === null || Buffer.compare(server.bytes(from, to), theirs) !== 0) {
       this.#world.fail(
         `T6: ${this.name} may ${decision.kind} with other bytes below ${formatLsn(to)} than the log has`,
       );
     }
-    if (promotion !== (decision.kind === "continue" ? server.promotion : server.parentPromotion)) {
+    if (promotion !== (isBring ? server.parentPromotion : server.promotion)) {
       this.#world.fail(`T6: ${this.name} may ${decision.kind} on another promotion than the log's`);
     }
   }
@@ -468,6 +485,7 @@ export class Node {
 
   /** A primary with open doors: writes, streams, acknowledges, until it dies or loses the log. */
   async #lead2(owner: LogOwner, process: Process, random: () => number): Promise<void> {
+    process.mustLive();
     const server = this.server!;
     this.#owner = owner;
     try {
@@ -684,7 +702,7 @@ export class Node {
       hedge: random() < 0.5,
       queuedBytes: 600_000,
       slotBytes: random() < 0.5 ? 8_192 : 32_768,
-      baseDue: { slots: 5 + below(random, 60), bytes: 1 << 20 },
+      baseDue: { slots: 3 + below(random, 40), bytes: 1 << 20 },
     });
   }
 

@@ -3,6 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import type { Action } from "./world.ts";
 
 export interface PlantedBug {
   readonly name: string;
@@ -13,6 +14,8 @@ export interface PlantedBug {
   /** Must stand there exactly once. */
   readonly find: string;
   readonly replace: string;
+  /** Actions of the simulation that lead to it. */
+  readonly favour?: readonly Action[];
 }
 
 export const PLANTED_BUGS: readonly PlantedBug[] = [
@@ -22,6 +25,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: "tail/take-over.ts",
     find: "if (name !== null && name.seq > fence) return true;",
     replace: "",
+    favour: ["promote", "restore", "pause", "resume", "stop"],
   },
   {
     name: "an unknown fence is a success",
@@ -43,6 +47,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: "tail/take-over.ts",
     find: "token: drawToken(),",
     replace: 'token: Buffer.from(node.padEnd(16)).toString("hex"),',
+    favour: ["twin", "start"],
   },
   {
     name: "no dead zone",
@@ -115,6 +120,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: "tail/bases.ts",
     find: '.filter(({ header }) => header.kind !== "fence" && header.seq < base.header.seq)',
     replace: ".filter(({ header }) => header.seq < base.header.seq)",
+    favour: ["promote", "restore", "pause", "resume"],
   },
   {
     name: "a base says more is published than the log ends at",
@@ -175,6 +181,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: "tail/writer.ts",
     find: "if (fork === recordEnd) return;",
     replace: "if (fork === recordEnd || fork !== recordEnd) return;",
+    favour: ["short", "lose"],
   },
   {
     name: "the parent's bytes up to the fork are not brought",
@@ -182,6 +189,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: "tail/junction.ts",
     find: "backfill: own.begin > tip.end ? { from: tip.end, to: own.begin } : null,",
     replace: "backfill: null,",
+    favour: ["blind", "start", "follow"],
   },
   {
     name: "pg_wal is not compared with the log",
@@ -189,6 +197,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: "tail/junction.ts",
     find: 'if (local.bytes === "different") return suspect("pg_wal has other bytes than the log");',
     replace: "",
+    favour: ["snapshot", "roll back", "damage", "start", "kill"],
   },
   {
     name: "a volume that is short of the log continues it",
@@ -196,13 +205,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: "tail/junction.ts",
     find: "if (local.walkedTo < recordEnd) {",
     replace: "if (false) {",
-  },
-  {
-    name: "the sweep deletes fences",
-    breaks: "D3, T4",
-    file: "tail/bases.ts",
-    find: 'return object === null || object.header.kind === "fence";',
-    replace: "return false;",
+    favour: ["damage", "start", "kill"],
   },
 ];
 

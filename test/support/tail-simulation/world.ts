@@ -25,6 +25,8 @@ export interface WorldOptions {
   readonly nodes: number;
   /** Decisions of the director before the finale. */
   readonly actions: number;
+  /** Actions that come several times as often as the others. */
+  readonly favour?: readonly Action[];
   readonly log?: Log;
 }
 
@@ -123,7 +125,9 @@ export class World {
   #act(): void {
     const { random } = this;
     const node = this.nodes[below(random, this.nodes.length)]!;
-    const action = ACTIONS[below(random, ACTIONS.length)]!;
+    const { favour = [] } = this.#options;
+    const choice = favour.length > 0 && random() < 0.5 ? favour : ACTIONS;
+    const action = choice[below(random, choice.length)]!;
     this.count(action);
     if (action === "read") this.#readers.add(this.#read());
     else if (action === "trouble") this.store.faults.trouble = random() < 0.5 ? 0.02 : random() * 0.6;
