@@ -6,6 +6,7 @@ import { AppError } from "../base/errors.ts";
 import { removeDurably, syncFolder } from "../base/durable-file.ts";
 import type { Log } from "../base/log.ts";
 import { mustRun, runCommand } from "../base/run-command.ts";
+import { lentName } from "./nameless-user.ts";
 import type { OsUser } from "./os-user.ts";
 import type { Passwords } from "./passwords.ts";
 import { ensureDatabase, ensureExtension } from "./queries.ts";
@@ -45,7 +46,15 @@ export async function runInitdb(plan: InitdbPlan, signal: AbortSignal): Promise<
       `--wal-segsize=${plan.segmentBytes >> 20}`,
       ...plan.args,
     ],
-    { ...plan.user, env: { TZ: "UTC" }, cwd: dirname(plan.dataDirectory), signal },
+    {
+      ...plan.user,
+      env: {
+        TZ: "UTC",
+        ...(plan.user === null ? await lentName(process.getuid?.(), process.getgid?.()) : {}),
+      },
+      cwd: dirname(plan.dataDirectory),
+      signal,
+    },
   );
   await syncFolder(dirname(plan.dataDirectory));
 }
