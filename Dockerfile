@@ -33,6 +33,8 @@ RUN --mount=type=secret,id=ca set -eu; \
     mkdir /node; cd /node; npm init -y > /dev/null; npm install --no-audit --no-fund "node-linux-$(node -p process.arch)@$node"; \
     cp node_modules/node-linux-*/bin/node /usr/local/bin/node; /usr/local/bin/node --version; \
     cd /opt/holdfast; hash -r; npm ci --omit=dev --no-audit --no-fund; \
+    # npm passes over optional packages that it could not fetch, and the native parts are such.
+    node -e 'for (const name of ["lz4-napi", "sodium-native", "@napi-rs/lzma"]) require(name)'; \
     find node_modules \( -name '*.md' -o -name '*.map' -o -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' \) -delete; \
     rm -rf /root/.npm node_modules/zx node_modules/.bin
 

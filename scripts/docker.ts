@@ -5,7 +5,7 @@ import { existsSync, openSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { $, sleep } from "zx";
+import { $, retry, sleep } from "zx";
 
 /** Debian's suite that carries each Postgres major. */
 const SUITES = { 15: "bookworm", 17: "trixie", 18: "sid" } as const;
@@ -13,6 +13,8 @@ export type Major = keyof typeof SUITES;
 
 /** Debian's own client; another one on the PATH may lack BuildKit. */
 export const DOCKER = existsSync("/usr/bin/docker") ? "/usr/bin/docker" : "docker";
+
+const BUILD_ATTEMPTS = 3;
 
 export const imageName = (major: Major): string => `holdfast:${major}`;
 
@@ -46,11 +48,16 @@ export async function buildImage(major: Major, repository: string): Promise<void
     "--build-arg",
     `PG_MAJOR=${major}`,
   ];
+  // A registry that does not answer once is no reason to give up; what was built already is kept.
   const build = async (...options: readonly string[]): Promise<unknown> =>
-    $({
-      env: { ...process.env, DOCKER_BUILDKIT: "1" },
-      quiet: true,
-    })`${DOCKER} build ${common} ${options} ${repository}`;
+    retry(
+      BUILD_ATTEMPTS,
+      async () =>
+        $({
+          env: { ...process.env, DOCKER_BUILDKIT: "1" },
+          quiet: true,
+        })`${DOCKER} build ${common} ${options} ${repository}`,
+    );
   // A label cannot be computed while building: the packages say which Postgres they brought.
   const packages = `holdfast-packages:${major}`;
   await build("--target", "packages", "-t", packages);

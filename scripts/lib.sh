@@ -30,8 +30,22 @@ install_node() {
   want=$(sha256sum "$REPO/package-lock.json" | cut -d' ' -f1)
   [ "$(cat "$stamp" 2>/dev/null || true)" = "$want" ] && return 0
   say "installing the npm packages of package-lock.json"
-  (cd "$REPO" && npm ci --no-audit --no-fund --loglevel=error)
-  "$REPO/node_modules/.bin/node" -e 'if (+process.versions.node.split(".")[0] < 24) process.exit(1)' ||
-    { echo "npm ci did not bring Node 24; see the messages above" >&2; exit 1; }
-  echo "$want" > "$stamp"
+  local attempt
+  for attempt in 1 2 3; do
+    if (cd "$REPO" && npm ci --no-audit --no-fund --loglevel=error) && packages_work; then
+      echo "$want" > "$stamp"
+      return 0
+    fi
+    say "attempt $attempt: not every package came; npm passes over optional ones that it could not fetch"
+  done
+  echo "the npm packages of package-lock.json are not complete after three attempts; see the messages above" >&2
+  exit 1
+}
+
+# packages_work: Node 24 is there, and so are the native parts, which npm installs as optional packages.
+packages_work() {
+  "$REPO/node_modules/.bin/node" -e 'if (+process.versions.node.split(".")[0] < 24) process.exit(1)' &&
+    (cd "$REPO" && node_modules/.bin/node -e 'for (const name of ["lz4-napi", "sodium-native", "@napi-rs/lzma"]) require(name)') &&
+    "$REPO/node_modules/.bin/tsc" --version > /dev/null && "$REPO/node_modules/.bin/oxlint" --version > /dev/null &&
+    "$REPO/node_modules/.bin/oxfmt" --version > /dev/null
 }
