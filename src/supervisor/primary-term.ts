@@ -247,7 +247,7 @@ async function lead(
   inTerm.throwIfAborted();
   if (!doorsFirst) await ensureContents(node);
   const lastBackupMs = await firstBackup(node, logTerm, inTerm);
-  await openDoors(node, junction.because);
+  await openDoors(node, junction.kind === "genesis" ? "its log was founded" : junction.because);
   return lastBackupMs;
 }
 

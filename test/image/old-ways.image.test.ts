@@ -1,7 +1,7 @@
 // What people type with the official image and with postgres-walg keeps working.
 
 import assert from "node:assert/strict";
-import { chmod, writeFile } from "node:fs/promises";
+import { chmod, chown, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { Bench, PASSWORD, type Ran } from "../support/image.ts";
@@ -96,4 +96,18 @@ test("a machine that runs a release command founds nothing", async () => {
   assert.match(ran.stdout, /release command/);
   const node = await bench.run({ env: bench.s3Env("release") });
   await node.said(/listing proved the store's prefix empty/);
+});
+
+test("any user may run it, on a folder of his own", async () => {
+  await using bench = await Bench.open({ s3: false });
+  const folder = await bench.folder();
+  await chown(folder, 12345, 12345);
+  const node = await bench.run({
+    env: { POSTGRES_PASSWORD: PASSWORD },
+    volume: folder,
+    options: ["--user", "12345:12345"],
+  });
+  await node.ready(60_000);
+  assert.equal(await node.sql("select 1"), "1");
+  assert.equal(await node.stop(), 0);
 });
