@@ -21,6 +21,8 @@ interface Part {
   readonly command: () => readonly string[];
   /** Files of the part; a part without files is no part. */
   readonly tests: boolean;
+  /** Only with --long, or when it is named. */
+  readonly long?: boolean;
 }
 
 interface Outcome {
@@ -39,6 +41,14 @@ const parts: readonly Part[] = [
   { name: "s3", needs: ["rgw"], tests: true, command: () => nodeTest(files("s3"), 1) },
   { name: "pg17", needs: ["image17", "rgw"], tests: true, command: () => inImage(17, files("pg"), 2) },
   { name: "image", needs: ["image17", "rgw"], tests: true, command: () => nodeTest(files("image"), 1) },
+  // Clusters of containers need a machine of their own; the pure core and its simulation run with every test run.
+  {
+    name: "cluster",
+    needs: ["image17", "rgw"],
+    tests: true,
+    long: true,
+    command: () => nodeTest(files("cluster"), 1),
+  },
   { name: "pg15", needs: ["image15", "rgw"], tests: true, command: () => inImage(15, files("pg-major"), 2) },
   { name: "pg18", needs: ["image18", "rgw"], tests: true, command: () => inImage(18, files("pg-major"), 2) },
 ];
@@ -63,7 +73,9 @@ process.exit(await main());
 
 async function main(): Promise<number> {
   const begun = performance.now();
-  const chosen = parts.filter((part) => wanted.length === 0 || wanted.includes(part.name));
+  const chosen = parts.filter((part) =>
+    wanted.length === 0 ? long || part.long !== true : wanted.includes(part.name),
+  );
   console.log(`parts: ${chosen.map((part) => part.name).join(" ")}${long ? " (long trials whole)" : ""}`);
   const ready = prepare(new Set(chosen.flatMap((part) => part.needs)));
   const outcomes = await inLanes(chosen, async (part) => runPart(part, ready));
@@ -169,9 +181,12 @@ function fixtures(): string {
   return folder;
 }
 
-function files(kind: "unit" | "s3" | "pg" | "pg-major" | "image"): readonly string[] {
+function files(kind: "unit" | "s3" | "pg" | "pg-major" | "image" | "cluster"): readonly string[] {
   const all = globSync("test/**/*.test.ts", { cwd: REPOSITORY }).sort();
-  const suffix = (path: string): string => /\.(s3|pg|image)\.test\.ts$/.exec(path)?.[1] ?? "unit";
+  const suffix = (path: string): string => {
+    if (/\/cluster-[^/]*\.image\.test\.ts$/.test(path)) return "cluster";
+    return /\.(s3|pg|image)\.test\.ts$/.exec(path)?.[1] ?? "unit";
+  };
   if (kind === "pg-major")
     return all.filter((path) => suffix(path) === "pg" && MAJOR_TESTS.has(dirname(path).split("/")[1]!));
   const found = all.filter((path) => suffix(path) === kind);
