@@ -1,13 +1,13 @@
 // The walk against real Postgres: record by record as pg_waldump sees them, and RE(X) as Postgres itself forks when it is given the bytes below X.
 
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { cp, mkdir, readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
 import { type Lsn, addBytes, formatLsn, lsnOf, parseLsn } from "../../src/wal/lsn.ts";
-import { PAGE_BYTES, identifySegment } from "../../src/wal/page.ts";
+import { identifySegment } from "../../src/wal/page.ts";
 import { commitTimeOf, findRecordEnd } from "../../src/wal/record-end.ts";
 import { RecordWalk, type WalkedRecord } from "../../src/wal/record.ts";
 import { parseSegmentName, segmentName, segmentStart } from "../../src/wal/segment-name.ts";
@@ -140,42 +140,6 @@ test("Postgres forks at RE(X), whatever X is", async (t) => {
       assert.equal(formatLsn(fork), formatLsn(wanted.at));
     });
   }
-});
-
-test("records that a crash cut are passed over as Postgres passes over them", async () => {
-  await using server = await scratchPostgres({
-    segmentMb: 1,
-    conf: [...CONF, "wal_buffers = 256kB", "wal_writer_delay = 10ms"],
-  });
-  await server.psql("create table t (id int, filler text)");
-  let overwritten = 0;
-  for (let round = 0; round < 4; round += 1) {
-    const args = ["-h", server.host, "-p", String(server.port), "-U", "postgres", "-Xqc"];
-    const sql =
-      "select count(pg_logical_emit_message(false, 'x', repeat('0123456789', 500000))) from generate_series(1, 100)";
-    const client = spawn(join(server.bin, "psql"), [...args, sql], { stdio: "ignore" });
-    const ended = new Promise((resolve) => void client.once("close", resolve));
-    await delay(150 + round * 60);
-    await server.kill();
-    await ended;
-    await server.start();
-  }
-  const from = parseLsn(await server.psql("select pg_current_wal_insert_lsn()"));
-  await server.psql("insert into t values (1, 'end')");
-  const to = parseLsn(await server.psql("select pg_current_wal_flush_lsn()"));
-  const wal = await readWal(
-    server.dataDirectory,
-    1 << 20,
-    lsnOf(from > 9n << 20n ? from - (9n << 20n) : 0n),
-    to,
-  );
-  for (let at = 0; at < wal.bytes.length; at += PAGE_BYTES)
-    if ((wal.bytes.readUInt16LE(at + 2) & 8) !== 0) overwritten += 1;
-  const { walk } = walkAll(wal);
-  assert.ok(
-    walk.recordEnd! >= to,
-    `${overwritten} cut records; walked to ${formatLsn(walk.recordEnd!)} of ${formatLsn(to)}`,
-  );
 });
 
 const sourceOf =
