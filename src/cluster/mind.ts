@@ -151,6 +151,7 @@ export class Mind {
   onAnswer(name: string, answer: Answer, sentMs: number, nowMs: number): void {
     this.#awake(nowMs);
     this.#others.onAnswer(name, answer, sentMs, nowMs);
+    if (this.#standing !== "primary" && this.#standing !== "candidate") this.setRoster(answer.roster);
   }
 
   /** A member asks, and says what it is; the answer is a promise (`grants`). */
@@ -165,7 +166,7 @@ export class Mind {
       asker: report,
       known: this.#others.known,
     });
-    return { report: this.report(nowMs), grants };
+    return { report: this.report(nowMs), grants, roster: this.#standing === "primary" ? this.roster : null };
   }
 
   onClose(name: string, nowMs: number): void {

@@ -1,6 +1,7 @@
 // What a member says of itself when it is asked: the one message of the cluster, as a value and as JSON.
 
 import type { AskFailure } from "./detection.ts";
+import type { Roster } from "./roster.ts";
 import { type Lsn, formatLsn, parseLsn } from "../wal/lsn.ts";
 
 /** What a member is, as far as leading goes. */
@@ -58,6 +59,8 @@ export interface Answer {
   readonly report: Report;
   /** "I will not open my doors within the doors' wait of this answer." Given only to the primary it follows, outside a gate. */
   readonly grants: boolean;
+  /** From a primary: who counts, for members that do not read the store while all is well. */
+  readonly roster: Roster | null;
 }
 
 export type AskOutcome =

@@ -96,12 +96,13 @@ async function isStandbyDirectory({ paths }: NodeContext): Promise<boolean> {
 /** How far the WAL on the volume goes, while no server runs. */
 async function tellPosition({ paths }: NodeContext, cluster: Cluster): Promise<void> {
   const control = await readControlFile(paths.dataDirectory);
-  const path = await localPath(paths.dataDirectory);
-  const local = new LocalWal(pgWal(paths.dataDirectory), path, control.segmentBytes);
-  const recordEnd = await local.walkFrom(control.redo, control.systemId);
+  // A base that was just fetched has no history files yet.
+  const path = await localPath(paths.dataDirectory).catch(() => null);
+  const local = path === null ? null : new LocalWal(pgWal(paths.dataDirectory), path, control.segmentBytes);
+  const recordEnd = (await local?.walkFrom(control.redo, control.systemId)) ?? control.redo;
   cluster.setLocal({
     systemId: control.systemId.toString(),
-    timeline: path.at(-1)?.timeline ?? control.timeline,
+    timeline: path?.at(-1)?.timeline ?? control.timeline,
     recordEnd,
     replayed: recordEnd,
     durable: null,

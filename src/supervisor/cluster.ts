@@ -9,7 +9,7 @@ import type { Became, Effect, Local, MindOptions, Self } from "../cluster/mind-t
 import { Peer, PeerError } from "../cluster/peer.ts";
 import { formatReport, parseReport, type Report } from "../cluster/report.ts";
 import { makeResolve } from "../cluster/resolve.ts";
-import type { Roster } from "../cluster/roster.ts";
+import { parseRoster, type Roster } from "../cluster/roster.ts";
 import { changeRoster } from "../cluster/roster-store.ts";
 import { RULES } from "../cluster/rules.ts";
 import { Watcher } from "../cluster/watcher.ts";
@@ -168,7 +168,7 @@ export class Cluster implements AsyncDisposable {
     if (peer === undefined) return null;
     try {
       const text = await peer.post(ASK, formatReport(this.mind.report(this.nowMs)), limitMs);
-      return parseReport(text.slice(1));
+      return parseReport(text.split("\n")[0]!.slice(1));
     } catch {
       return null;
     }
@@ -304,9 +304,11 @@ export class Cluster implements AsyncDisposable {
     try {
       const body = formatReport(this.mind.report(sentMs));
       const text = await peer.post(ASK, body, this.settings.mind.timers.answerMs);
-      const report = parseReport(text.slice(1));
+      const [head = "", roster = ""] = text.split("\n");
+      const report = parseReport(head.slice(1));
       if (report === null) throw new PeerError("bad-answer", `${name} gave no report`);
-      this.mind.onAnswer(name, { report, grants: text.startsWith("+") }, sentMs, this.nowMs);
+      const answer = { report, grants: text.startsWith("+"), roster: parseRoster(roster) };
+      this.mind.onAnswer(name, answer, sentMs, this.nowMs);
     } catch (error) {
       const failure = error instanceof PeerError ? error.failure : "reset";
       this.mind.onFailure(name, failure, this.nowMs);
@@ -318,8 +320,8 @@ export class Cluster implements AsyncDisposable {
   #onAsk(body: string): string {
     const report = parseReport(body);
     if (report === null) throw new Error("no report");
-    const { grants, report: own } = this.mind.onAsk(report, this.nowMs);
-    return `${grants ? "+" : "-"}${formatReport(own)}`;
+    const { grants, report: own, roster } = this.mind.onAsk(report, this.nowMs);
+    return `${grants ? "+" : "-"}${formatReport(own)}\n${roster === null ? "" : JSON.stringify(roster)}`;
   }
 
   async #onCall(body: string): Promise<string> {

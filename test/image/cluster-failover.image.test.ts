@@ -17,10 +17,11 @@ async function open(t: TestContext, env: Record<string, string> = {}): Promise<I
   return await ImageCluster.start(bench, NAMES, env);
 }
 
-async function underLoad(cluster: ImageCluster): Promise<ClusterLedger> {
+async function underLoad(t: TestContext, cluster: ImageCluster): Promise<ClusterLedger> {
   const hosts = await Promise.all(cluster.nodes.map(({ node }) => node.address()));
   await ClusterLedger.create(hosts[0]!);
   const ledger = new ClusterLedger(hosts);
+  t.after(() => ledger.stop());
   ledger.start();
   await sleep(3_000);
   return ledger;
@@ -29,7 +30,7 @@ async function underLoad(cluster: ImageCluster): Promise<ClusterLedger> {
 test("a killed primary is replaced in seconds and comes back by itself", async (t) => {
   const cluster = await open(t);
   const old = await cluster.whole(30_000);
-  const ledger = await underLoad(cluster);
+  const ledger = await underLoad(t, cluster);
   const begun = performance.now();
   await cluster.get(old).kill();
   const heir = await cluster.leads(30_000, old);
@@ -50,7 +51,7 @@ test("a killed primary is replaced in seconds and comes back by itself", async (
 test("a pause of 5 s changes nothing", async (t) => {
   const cluster = await open(t);
   const primary = await cluster.whole(30_000);
-  const ledger = await underLoad(cluster);
+  const ledger = await underLoad(t, cluster);
   await cluster.get(primary).pause();
   await sleep(5_000);
   await cluster.get(primary).resume();
@@ -65,7 +66,7 @@ test("a pause of 5 s changes nothing", async (t) => {
 test("a hand-over on command, and on docker stop, loses nothing", async (t) => {
   const cluster = await open(t);
   const first = await cluster.whole(30_000);
-  const ledger = await underLoad(cluster);
+  const ledger = await underLoad(t, cluster);
   let begun = performance.now();
   const ran = await cluster.others(first)[0]!.node.exec("holdfast", "cluster", "switchover");
   assert.equal(ran.status, 0, ran.stdout + ran.stderr);
@@ -90,7 +91,7 @@ test("a hand-over on command, and on docker stop, loses nothing", async (t) => {
 test("a primary that is cut off acknowledges nothing after the other one accepts", async (t) => {
   const cluster = await open(t);
   const old = await cluster.whole(30_000);
-  const ledger = await underLoad(cluster);
+  const ledger = await underLoad(t, cluster);
   // A client in the old primary's own namespace, on Postgres's own port.
   const inner = cluster.get(old).shell(
     `end=$((SECONDS + 25)); last=0; while [ $SECONDS -lt $end ]; do

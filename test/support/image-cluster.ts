@@ -214,6 +214,15 @@ export class ClusterLedger {
     await client.end();
   }
 
+  /** Goes on with higher ids than any row that is there. */
+  async continueBehind(host: string): Promise<void> {
+    const client = new Client(connection(host, 5432));
+    await client.connect();
+    const { rows } = await client.query<{ most: string | null }>("select max(id) as most from ledger");
+    await client.end();
+    this.#next = Number(rows[0]?.most ?? 0) + 1_000;
+  }
+
   start(clients = 2): void {
     for (let index = 0; index < clients; index += 1) this.#loops.push(this.#loop(index));
   }
