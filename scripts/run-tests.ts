@@ -13,6 +13,8 @@ const RGW_ROOT = process.env["RGW_ROOT"] ?? "/opt/rgw-root";
 const NODE = process.execPath;
 /** Parts that run at the same time; the suite is meant for two cores. */
 const LANES = 2;
+/** Folders whose Postgres tests run on every major, not only on 17. */
+const MAJOR_TESTS = new Set(["wal", "postgres", "backup", "archive"]);
 
 interface Part {
   readonly name: string;
@@ -193,9 +195,6 @@ function files(kind: "unit" | "s3" | "pg" | "pg-major" | "image" | "cluster"): r
   if (found.length === 0) throw new Error(`no test file of kind ${kind}`);
   return found;
 }
-
-/** Folders whose Postgres tests run on every major, not only on 17. */
-const MAJOR_TESTS = new Set(["wal", "postgres", "backup", "archive"]);
 
 async function build(major: Major): Promise<void> {
   await buildImage(major, REPOSITORY);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
 import { joinLog } from "../../src/archive/join-log.ts";
-import { systemClock } from "../../src/base/clock.ts";
+import { systemClock, waitUntil } from "../../src/base/clock.ts";
 import { noCipher } from "../../src/codec/encryption.ts";
 import { connectReplication } from "../../src/postgres/replication-connection.ts";
 import { readControlFile } from "../../src/postgres/data-directory.ts";
@@ -73,7 +73,8 @@ test("a connection that breaks is opened again in the same epoch; another start 
   await writeSome(server, 2);
   await archiving.settle(server);
   assert.equal(archiving.streamer.status().epoch, epoch);
-  assert.equal(archiving.streamer.status().connection, null);
+  const isWell = async (): Promise<boolean> => archiving.streamer.status().connection === null;
+  assert.ok(await waitUntil(isWell, 10_000, { clock: systemClock, pollMs: 20 }));
   await server.stop("immediate");
   await server.start();
   assert.equal((await archiving.ended()).kind, "server-restarted");
