@@ -32,7 +32,7 @@ install_node() {
   say "installing the npm packages of package-lock.json"
   local attempt
   for attempt in 1 2 3; do
-    if (cd "$REPO" && npm ci --no-audit --no-fund --loglevel=error) && packages_work; then
+    if (cd "$REPO" && npm ci --no-audit --no-fund --loglevel=error) && packages_work 2> /dev/null; then
       echo "$want" > "$stamp"
       return 0
     fi
