@@ -43,7 +43,12 @@ export function parseBackupMetadata(text: string, object: string): BackupMetadat
 
 /** One line in WAL-G's key order, no newline. */
 export function formatBackupMetadata(metadata: BackupMetadata): string {
-  return formatGoJson({
+  return formatGoJson(metadataElement(metadata));
+}
+
+/** The fields under WAL-G's names and in its order, for `formatGoJson`. */
+export function metadataElement(metadata: BackupMetadata): Record<string, unknown> {
+  return {
     start_time: formatInstant(metadata.startTime ?? 0n),
     finish_time: formatInstant(metadata.finishTime ?? 0n),
     date_fmt: DATE_FORMAT,
@@ -57,7 +62,7 @@ export function formatBackupMetadata(metadata: BackupMetadata): string {
     uncompressed_size: metadata.uncompressedBytes,
     compressed_size: metadata.compressedBytes,
     user_data: metadata.userData ?? undefined,
-  });
+  };
 }
 
 /** What metadata.json of a fresh backup says. */

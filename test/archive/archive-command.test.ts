@@ -9,17 +9,13 @@ import { ArchiveCommand } from "../../src/archive/archive-command.ts";
 import { answerArchive } from "../../src/archive/streamer.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { silentLog } from "../../src/base/log.ts";
-import { noCipher } from "../../src/codec/encryption.ts";
 import { FencedError } from "../../src/tail/errors.ts";
-import { LogOwner } from "../../src/tail/owner.ts";
-import { DEFAULT_RHYTHM } from "../../src/tail/owner-options.ts";
-import { NO_PROMOTION } from "../../src/tail/slot.ts";
-import { takeOver } from "../../src/tail/take-over.ts";
+import type { LogOwner } from "../../src/tail/owner.ts";
 import { addBytes, formatLsn, type Lsn } from "../../src/wal/lsn.ts";
 import { segmentAt, segmentName } from "../../src/wal/segment-name.ts";
-import { rootPath } from "../../src/wal/timeline-path.ts";
 import { LZ4 } from "../support/archive-bench.ts";
 import { FaultyStore, NO_FAULTS } from "../support/faulty-store.ts";
+import { ownedLog } from "../support/log-owner.ts";
 import { MemoryStore } from "../support/memory-store.ts";
 import { makeRandom } from "../support/random.ts";
 import { WalBuilder } from "../support/wal-builder.ts";
@@ -51,31 +47,7 @@ async function bench(
   const wal = new WalBuilder();
   while (wal.end < wal.start + BigInt(5 * MIB)) wal.record({ bytes: 3_000 });
   const tools = { clock: systemClock, log: silentLog, signal: never, random: Math.random };
-  const identity = { systemId: wal.systemId, segmentBytes: MIB };
-  const claim = await takeOver(store, {
-    ...tools,
-    ...{ identity, purpose: "start", node: "test", fencing: "conditional", cipher: noCipher },
-  });
-  const owner = new LogOwner({ ...tools, ...DEFAULT_RHYTHM, claim, store, codec: LZ4, flushMs: 1 });
-  t.after(() => owner.close());
-  const genesis = {
-    ...{
-      timeline: 1,
-      path: rootPath(1),
-      promotion: NO_PROMOTION,
-      end: wal.start,
-      lastTimeline: 1,
-      histories: [],
-    },
-  };
-  await owner.begin({ kind: "genesis", genesis, openBytes: new Uint8Array(0) });
-  await owner.append(
-    wal.start,
-    1,
-    wal.bytes(wal.start, addBytes(wal.start, Math.round((segments + 0.5) * MIB))),
-  );
-  await owner.flush();
-  await owner.whenAllPublished(never);
+  const owner = await ownedLog(t, store, wal, addBytes(wal.start, Math.round((segments + 0.5) * MIB)));
   const stopping = new AbortController();
   const command = new ArchiveCommand({
     ...{ owner, dataDirectory: folder, segmentBytes: MIB, clock: systemClock, log: silentLog },

@@ -13,15 +13,11 @@ import { systemClock } from "../../src/base/clock.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { noCipher } from "../../src/codec/encryption.ts";
 import { seal } from "../../src/codec/seal.ts";
-import { NO_PROMOTION } from "../../src/tail/slot.ts";
-import { LogOwner } from "../../src/tail/owner.ts";
-import { DEFAULT_RHYTHM } from "../../src/tail/owner-options.ts";
-import { takeOver } from "../../src/tail/take-over.ts";
 import { addBytes, formatLsn, type Lsn } from "../../src/wal/lsn.ts";
 import { historyName, segmentAt, segmentName } from "../../src/wal/segment-name.ts";
-import { rootPath } from "../../src/wal/timeline-path.ts";
 import { LZ4 } from "../support/archive-bench.ts";
 import { FaultyStore, NO_FAULTS } from "../support/faulty-store.ts";
+import { ownedLog } from "../support/log-owner.ts";
 import { MemoryStore } from "../support/memory-store.ts";
 import { makeRandom } from "../support/random.ts";
 import { WalBuilder } from "../support/wal-builder.ts";
@@ -85,42 +81,10 @@ async function bench(t: TestContext, change: Partial<ArchiveSource> = {}): Promi
   };
 }
 
-/** An owner on the store that has taken `wal` and settled it. */
-async function owned(
-  t: TestContext,
-  store: MemoryStore,
-  wal: WalBuilder,
-  upTo: Lsn = wal.end,
-): Promise<LogOwner> {
-  const tools = { clock: systemClock, log: silentLog, signal: never, random: Math.random };
-  const identity = { systemId: wal.systemId, segmentBytes: MIB };
-  const claim = await takeOver(store, {
-    ...tools,
-    ...{ identity, purpose: "start", node: "test", fencing: "conditional", cipher: noCipher },
-  });
-  const owner = new LogOwner({ ...tools, ...DEFAULT_RHYTHM, claim, store, codec: LZ4, flushMs: 1 });
-  t.after(() => owner.close());
-  const genesis = {
-    ...{
-      timeline: 1,
-      path: rootPath(1),
-      promotion: NO_PROMOTION,
-      end: wal.start,
-      lastTimeline: 1,
-      histories: [],
-    },
-  };
-  await owner.begin({ kind: "genesis", genesis, openBytes: new Uint8Array(0) });
-  await owner.append(wal.start, 1, wal.bytes(wal.start, upTo));
-  await owner.flush();
-  await owner.whenAllPublished(never);
-  return owner;
-}
-
 test("a complete segment is served whole, and the next ones out of the spool", async (t) => {
   const { store, command, ask } = await bench(t);
   const wal = someWal();
-  await owned(t, store, wal);
+  await ownedLog(t, store, wal);
   const restore = command("restore");
   for (const index of [0, 1, 2]) {
     const start = addBytes(wal.start, index * MIB);
@@ -137,7 +101,7 @@ test("a complete segment is served whole, and the next ones out of the spool", a
 test("the open segment: padded for a restore, never for a standby", async (t) => {
   const { store, command, ask } = await bench(t);
   const wal = someWal();
-  await owned(t, store, wal);
+  await ownedLog(t, store, wal);
   const start = addBytes(wal.start, 3 * MIB);
   const served = await ask(command("restore"), nameAt(start));
   assert.equal(served.exit, 0);
@@ -153,7 +117,7 @@ test("a catch-up gets the open segment only where its own copy is shorter and eq
   const { store, command, ask, folder } = await bench(t);
   const wal = someWal();
   const end = addBytes(wal.start, 3 * MIB + 3 * 8192);
-  await owned(t, store, wal, end);
+  await ownedLog(t, store, wal, end);
   const start = addBytes(wal.start, 3 * MIB);
   const name = nameAt(start);
   const local = join(folder, "data", "pg_wal", name);
@@ -183,7 +147,7 @@ test("a copy that differs below the end is never overwritten, and is told", asyn
   for (let at = 0; at < 40; at += 1) wal.record({ bytes: 1_000 });
   const other = new WalBuilder();
   for (let at = 0; at < 40; at += 1) other.record({ bytes: at < 10 ? 1_000 : 900 });
-  await owned(t, store, wal);
+  await ownedLog(t, store, wal);
   const name = nameAt(wal.start);
   await writeFile(
     join(folder, "data", "pg_wal", name),
@@ -271,7 +235,7 @@ test("a store that does not answer is a doubt, not an end; it passes when the st
 
 test("histories: accepted ones, holes, and what the log never accepted", async (t) => {
   const { store, put, command, ask } = await bench(t);
-  const owner = await owned(t, store, wal);
+  const owner = await ownedLog(t, store, wal);
   const fork = wal.end;
   const body = Buffer.from(`1\t${formatLsn(fork)}\tno recovery target specified\n`);
   await owner.history({ timeline: 3, parent: 1, fork, promotion: "a".repeat(32), cut: false, body });
@@ -292,7 +256,7 @@ test("histories: accepted ones, holes, and what the log never accepted", async (
 
 test("between the drain and the end of a promotion the answers do not change", async (t) => {
   const { store, put, command, ask, source } = await bench(t);
-  const owner = await owned(t, store, wal);
+  const owner = await ownedLog(t, store, wal);
   const restore = command("restore");
   const open = nameAt(addBytes(wal.start, 3 * MIB));
   const before = await ask(restore, open);

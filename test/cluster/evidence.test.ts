@@ -7,47 +7,20 @@ import { type EvidenceFacts, type MemberView, decideEvidence } from "../../src/c
 import type { Report } from "../../src/cluster/report.ts";
 import { TIMERS } from "../../src/cluster/timers.ts";
 import { parseLsn } from "../../src/wal/lsn.ts";
+import { ALIVE, standbyReport, viewOf } from "../support/cluster-members.ts";
 
 const NOW = 100_000;
-const ALIVE: Sight = { kind: "alive" };
 const GONE: Sight = { kind: "gone", how: "closed", because: "closed its connection, no answer for 2000 ms" };
 const SILENT: Sight = { kind: "silent", forMs: 3_000, because: "no answer for 3000 ms" };
 const UNHEARD: Sight = { kind: "silent", forMs: 3_000, because: "not heard yet" };
 
-const report = (name: string, more: Partial<Report> = {}): Report => ({
-  name,
-  region: "fra",
-  priority: 100,
-  eligible: true,
-  incarnation: "i",
-  build: "1",
-  upSeconds: 600,
-  systemId: "1",
-  volume: "v",
-  standing: "standby",
-  accepting: false,
-  epoch: null,
-  timeline: 1,
-  recordEnd: parseLsn("0/100"),
-  replayed: parseLsn("0/100"),
-  durable: null,
-  streaming: true,
-  primary: null,
-  gateForMs: null,
-  storeAgoMs: null,
-  ...more,
-});
-const view = (name: string, sight: Sight, more: Partial<Report> = {}): MemberView => ({
-  name,
-  sight,
-  report: report(name, more),
-  reportMs: NOW - 50,
-});
+const view = (name: string, sight: Sight, more: Partial<Report> = {}): MemberView =>
+  viewOf(name, sight, more, NOW - 50);
 const n1 = (sight: Sight): MemberView => view("n1", sight, { standing: "primary", epoch: 17 });
 
 const base: EvidenceFacts = {
   nowMs: NOW,
-  self: report("n2"),
+  self: standbyReport("n2"),
   inRoster: true,
   inSync: null,
   isPaused: false,
@@ -102,7 +75,7 @@ const cases: readonly { name: string; facts: Partial<EvidenceFacts>; kind: strin
   { name: "no look yet", facts: { logLife: null }, kind: "wait", because: "the log was not looked at yet" },
   {
     name: "a better candidate is in sight",
-    facts: { members: [n1(GONE), view("n3", ALIVE, { recordEnd: parseLsn("0/200") })] },
+    facts: { members: [n1(GONE), view("n3", ALIVE, { recordEnd: parseLsn("0/2000") })] },
     kind: "wait",
     because: "n3 is the better candidate",
   },
@@ -110,7 +83,7 @@ const cases: readonly { name: string; facts: Partial<EvidenceFacts>; kind: strin
     name: "the better one did nothing for 4 s",
     facts: {
       passedOverSinceMs: NOW - 4_000,
-      members: [n1(GONE), view("n3", ALIVE, { recordEnd: parseLsn("0/200") })],
+      members: [n1(GONE), view("n3", ALIVE, { recordEnd: parseLsn("0/2000") })],
     },
     kind: "begin",
     because: "n1 is gone: closed its connection, no answer for 2000 ms",
@@ -123,7 +96,7 @@ const cases: readonly { name: string; facts: Partial<EvidenceFacts>; kind: strin
   },
   {
     name: "another region",
-    facts: { self: report("n2", { eligible: false }) },
+    facts: { self: standbyReport("n2", { eligible: false }) },
     kind: "never",
     because: "its region or priority forbids that this node leads",
   },
@@ -147,7 +120,7 @@ const cases: readonly { name: string; facts: Partial<EvidenceFacts>; kind: strin
   },
   {
     name: "handed over, whatever the region",
-    facts: { isHandedOver: true, self: report("n2", { eligible: false }), members: [n1(ALIVE)] },
+    facts: { isHandedOver: true, self: standbyReport("n2", { eligible: false }), members: [n1(ALIVE)] },
     kind: "begin",
     because: "the primary handed over",
   },

@@ -1,9 +1,8 @@
 // `wal-g backup-list` and `catchup-list`, in four shapes.
 
-import type { BackupMetadata } from "../../backup/backup-metadata.ts";
+import { metadataElement } from "../../backup/backup-metadata.ts";
 import { BACKUP_FOLDER, CATCHUP_FOLDER, walPartOf } from "../../backup/backup-name.ts";
 import { formatGoJson, formatInstant, type Nanoseconds } from "../../backup/go-json.ts";
-import { DATE_FORMAT } from "../../backup/sentinel.ts";
 import { formatLsn, ZERO_LSN } from "../../wal/lsn.ts";
 import {
   byModified,
@@ -103,24 +102,6 @@ export function backupElement(backup: ListedBackup | DetailedBackup): Record<str
     wal_file_name: walFileOf(backup),
     storage_name: backup.storage,
     ...("metadata" in backup ? metadataElement(backup.metadata) : {}),
-  };
-}
-
-function metadataElement(metadata: BackupMetadata): Record<string, unknown> {
-  return {
-    start_time: formatInstant(metadata.startTime ?? 0n),
-    finish_time: formatInstant(metadata.finishTime ?? 0n),
-    date_fmt: DATE_FORMAT,
-    hostname: metadata.hostname,
-    data_dir: metadata.dataDirectory,
-    pg_version: metadata.pgVersion,
-    start_lsn: metadata.startLsn ?? 0,
-    finish_lsn: metadata.finishLsn ?? 0,
-    is_permanent: metadata.isPermanent,
-    system_identifier: metadata.systemIdentifier,
-    uncompressed_size: metadata.uncompressedBytes,
-    compressed_size: metadata.compressedBytes,
-    user_data: metadata.userData ?? undefined,
   };
 }
 
