@@ -1,11 +1,12 @@
-// The owner's publishing to wal_005, one object after another, from what the log accepted (P1 to P3).
+// The owner's publishing to wal_005 from what the log accepted (P1 to P3): segments a few at once, everything else in its turn.
+// The oldest debt bounds the next base (D1), so the order in which those behind it are paid proves nothing and promises nothing.
 
 import { messageOf } from "../base/errors.ts";
 import { bytesBetween } from "../wal/lsn.ts";
 import { type Segment, historyName, segmentEnd, segmentName, segmentStart } from "../wal/segment-name.ts";
 import { type AssembleTools, mustReadAccepted } from "./assemble.ts";
 import { Change } from "./change.ts";
-import { LogUseError, PublishConflictError, WalGapError } from "./errors.ts";
+import { LogUseError, PublishConflictError, StaleViewError, WalGapError } from "./errors.ts";
 import type { Debt, Owed } from "./owed.ts";
 import { PARTIAL, type PublishTools, fetchPublishedHistory, publishObject } from "./publish.ts";
 import type { LogView } from "./read.ts";
@@ -27,7 +28,10 @@ export class Publisher {
   #debts: Debt[] = [];
   #kept: { readonly timeline: number; readonly bytes: SegmentBytes }[] = [];
   #hashes = new Map<string, string>();
-  #conflict: PublishConflictError | null = null;
+  /** Debts that a lane works on, or has paid while an older one is still owed. */
+  readonly #taken = new Set<Debt>();
+  readonly #paid = new Set<Debt>();
+  #conflict: { readonly debt: Debt; readonly error: PublishConflictError } | null = null;
   #isFirst = true;
 
   constructor(options: PublisherOptions) {
@@ -40,12 +44,12 @@ export class Publisher {
   }
 
   get debts(): number {
-    return this.#debts.length;
+    return this.#debts.length - this.#paid.size;
   }
 
   /** Set while something else stands where accepted bytes belong. */
   get conflict(): PublishConflictError | null {
-    return this.#conflict;
+    return this.#conflict?.error ?? null;
   }
 
   /** Keeps the bytes of a segment that has just filled, to save reading them back; the oldest go when there are many. */
@@ -68,7 +72,8 @@ export class Publisher {
 
   /** Resolves when nothing is owed for that segment. */
   whenPaid(segment: Segment, ...signals: AbortSignal[]): Promise<void> {
-    const isOwed = ({ owed }: Debt): boolean =>
+    const isOwed = (debt: Debt): boolean => !this.#paid.has(debt) && isFor(debt);
+    const isFor = ({ owed }: Debt): boolean =>
       owed.kind === "segment" &&
       owed.segment.timeline === segment.timeline &&
       owed.segment.number === segment.number;
@@ -81,24 +86,49 @@ export class Publisher {
 
   /** Pays debts until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
+    await Promise.all(Array.from({ length: LIMITS.atOnce }, () => this.#lane(signal)));
+  }
+
+  async #lane(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const debt = this.#debts[0];
-      if (debt === undefined) {
-        await this.#change.until(() => this.#debts.length > 0, signal);
-      } else if (await this.#pay(debt.owed, signal)) {
-        this.#debts.shift();
-        this.#conflict = null;
-        this.#options.onPaid();
-        this.#change.bump();
+      const debt = this.#next();
+      if (debt === null) {
+        await this.#change.until(() => this.#next() !== null, signal);
+        continue;
       }
+      this.#taken.add(debt);
+      if (await this.#pay(debt, signal)) this.#settle(debt);
+      else this.#taken.delete(debt);
+      this.#change.bump();
     }
   }
 
+  /**
+   * The next debt to take up; null while there is none. Only the oldest few are looked at, so one that cannot be paid holds up what is behind
+   * them. A history or a partial segment waits for all before it, and all behind it wait for it: whoever finds one in wal_005 finds what led to it.
+   */
+  #next(): Debt | null {
+    const oldest = this.#debts.slice(0, LIMITS.atOnce);
+    const alone = oldest.findIndex(({ owed }) => owed.kind !== "segment");
+    const open = alone < 0 ? oldest : oldest.slice(0, Math.max(1, alone));
+    return open.find((debt) => !this.#taken.has(debt)) ?? null;
+  }
+
+  /** A paid debt goes once everything older is paid: what bounds a base is the oldest (D1). */
+  #settle(debt: Debt): void {
+    this.#paid.add(debt);
+    if (this.#conflict?.debt === debt) this.#conflict = null;
+    while (this.#debts[0] !== undefined && this.#paid.delete(this.#debts[0]))
+      this.#taken.delete(this.#debts.shift()!);
+    this.#options.onPaid();
+  }
+
   /** True when it stands in wal_005 now. */
-  async #pay(owed: Owed, signal: AbortSignal): Promise<boolean> {
-    const { tools } = this.#options;
+  async #pay(debt: Debt, signal: AbortSignal): Promise<boolean> {
+    const { tools, view } = this.#options;
+    const base = view().base;
     try {
-      const { name, plain } = await this.#content(owed);
+      const { name, plain } = await this.#content(debt.owed);
       const outcome = await publishObject(name, plain, this.#isFirst, tools);
       this.#isFirst = false;
       this.#remember(name, plain);
@@ -110,7 +140,9 @@ export class Publisher {
         tools.log.error("a segment with a gap is not published", { because: error.message });
         return true;
       }
-      if (error instanceof PublishConflictError) this.#conflict = error;
+      // A base was made meanwhile and its body has what the deleted slots had (D2).
+      if (error instanceof StaleViewError && view().base !== base) return false;
+      if (error instanceof PublishConflictError) this.#conflict = { debt, error };
       tools.log.error("publishing to wal_005 has stopped, it will be tried again", {
         because: messageOf(error),
       });
@@ -189,6 +221,7 @@ export class Publisher {
 }
 
 const LIMITS = {
+  atOnce: 3, // each holds a segment and its sealed bytes
   keptBytes: 64 * 1024 * 1024, // past this, complete segments are read back from their slots
   hashes: 1_000,
   pauseMs: 10_000,

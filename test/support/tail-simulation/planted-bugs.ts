@@ -130,6 +130,13 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     replace: "return this.#live.makeBase(this.#queue.settled);",
   },
   {
+    name: "a base does not wait for what is being published beside others",
+    breaks: "D1, P2",
+    file: "tail/publisher.ts",
+    find: "return this.#debts[0] ?? null;",
+    replace: "return this.#debts.find((debt) => !this.#taken.has(debt)) ?? null;",
+  },
+  {
     name: "a segment is published when it is full, not when it is settled",
     breaks: "P1, P4",
     file: "tail/owner.ts",
