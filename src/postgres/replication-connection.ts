@@ -25,7 +25,6 @@ export interface StandbyStatus {
   readonly write: Lsn;
   readonly flush: Lsn;
   readonly apply: Lsn;
-  readonly replyAtOnce?: boolean;
 }
 
 /** What a stream yields, in order. `bytes` belong to the taker: no buffer is reused. */
@@ -100,6 +99,7 @@ export class ReplicationConnection implements AsyncDisposable {
   #status: StandbyStatus = { write: ZERO_LSN, flush: ZERO_LSN, apply: ZERO_LSN };
   #heardMs: number;
   #copyDoneSent = false;
+  #heardSinceStatus = true;
 
   constructor(socket: Socket, serverMajor: number, options: ReplicationOptions) {
     this.#socket = socket;
@@ -176,12 +176,23 @@ export class ReplicationConnection implements AsyncDisposable {
     return this.#stream(signal);
   }
 
-  /** Reports positions, now and then every `statusIntervalMs`. Harmless when no stream is open. */
-  sendStatus({ write, flush, apply, replyAtOnce = false }: StandbyStatus): void {
-    this.#status = { write, flush, apply };
+  /**
+   * Reports positions, now and then every `statusIntervalMs`. Harmless when no stream is open. The same positions are not sent twice
+   * in answer to the same message: at a shutdown the walsender ends on the first, and a write to it would cost us its last words.
+   */
+  sendStatus(status: StandbyStatus): void {
+    const { write, flush, apply } = this.#status;
+    const isNews = status.write !== write || status.flush !== flush || status.apply !== apply;
+    this.#status = status;
+    if (isNews || this.#heardSinceStatus) this.#writeStatus(false);
+  }
+
+  #writeStatus(replyAtOnce: boolean): void {
     if (this.#state !== "stream" || this.#copyDoneSent) return;
+    const { write, flush, apply } = this.#status;
     const atMs = this.#options.clock.now();
     const status = encodeStatus({ written: write, flushed: flush, applied: apply, atMs, replyAtOnce });
+    this.#heardSinceStatus = false;
     this.#socket.write(message("d", status));
   }
 
@@ -289,7 +300,7 @@ export class ReplicationConnection implements AsyncDisposable {
         this.#socket.destroy();
         return;
       }
-      this.sendStatus({ ...this.#status, replyAtOnce: silentMs >= statusIntervalMs });
+      this.#writeStatus(silentMs >= statusIntervalMs);
     }
   }
 
@@ -332,6 +343,7 @@ export class ReplicationConnection implements AsyncDisposable {
 
   #receive(data: Buffer): void {
     this.#heardMs = this.#options.clock.monotonicMs();
+    this.#heardSinceStatus = true;
     for (const parsed of this.#parser.feed(data)) {
       this.#queue.put(parsed, parsed.kind === "wal" ? parsed.bytes.byteLength : 0);
     }

@@ -2,7 +2,6 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
 import { chmod, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -26,6 +25,7 @@ import {
 import { scramVerifier } from "../../src/postgres/scram.ts";
 import { withSql } from "../../src/postgres/sql.ts";
 import { type LocalServer, localServer, PASSWORDS } from "../support/local-server.ts";
+import { processesNaming } from "../support/processes.ts";
 import { drawSeed, makeRandom } from "../support/random.ts";
 import { postgresMajor } from "../support/scratch-postgres.ts";
 
@@ -59,7 +59,7 @@ test("killed at any moment, initdb leaves a volume that is recognised, cleared, 
       () => "killed",
     );
     await delay(random() * 600);
-    for (const pid of processesNaming(volume.dataDirectory)) process.kill(pid, "SIGKILL");
+    for (const { pid } of processesNaming(volume.dataDirectory)) process.kill(pid, "SIGKILL");
     const outcome = await making;
     const state = await inspectVolume(volume, major);
     assert.deepEqual(
@@ -239,17 +239,3 @@ test("no folder of scripts is no scripts", async () => {
   };
   assert.equal(await runInitScripts(plan, run.log, AbortSignal.timeout(1_000)), 0);
 });
-
-function processesNaming(path: string): readonly number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(path);
-      } catch {
-        return false;
-      }
-    })
-    .map(Number)
-    .filter((pid) => pid !== process.pid);
-}

@@ -1,7 +1,6 @@
 // A server started with our files and arguments: its doors, its promises, what wins over what.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { chown, cp, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +14,7 @@ import { ServerError } from "../../src/postgres/server-error.ts";
 import { ensureOwnership, writeDoors } from "../../src/postgres/server-files.ts";
 import { connectSql, withSql } from "../../src/postgres/sql.ts";
 import { localServer, PASSWORDS } from "../support/local-server.ts";
+import { runningProcesses } from "../support/processes.ts";
 
 /** The SQLSTATE by which the door was shut, or "in". */
 async function knock(address: ServerAddress): Promise<string> {
@@ -208,7 +208,9 @@ test("no password stands in any process's arguments", async () => {
   await run.initdb();
   await run.start();
   await withSql(run.local, (sql) => ensureRoles(sql, "boss", PASSWORDS, run.log));
-  const shown = execFileSync("ps", ["-eo", "args"]).toString();
+  const shown = runningProcesses()
+    .map(({ line }) => line)
+    .join("\n");
   for (const secret of [PASSWORDS.superuser, PASSWORDS.operator!, PASSWORDS.replication]) {
     assert.ok(!shown.includes(secret.reveal()));
   }

@@ -1,9 +1,8 @@
 // A node around a restore, for tests: fetches, starts Postgres as a child, answers its restore_command, fences.
 
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import type { RestoreCommand } from "../../src/archive/restore-command.ts";
 import { noCipher } from "../../src/codec/encryption.ts";
 import { systemClock } from "../../src/base/clock.ts";
@@ -28,6 +27,7 @@ import type { ArchiveSource } from "../../src/archive/archive-source.ts";
 import type { ObjectStore } from "../../src/storage/object-store.ts";
 import { takeOver } from "../../src/tail/take-over.ts";
 import { type Answers, Hooks, testLog } from "./archive-bench.ts";
+import { killTree } from "./processes.ts";
 import { freePort, postgresBin, programUser, type ProgramUser, scratchFolder } from "./scratch-postgres.ts";
 import { psql } from "./psql.ts";
 
@@ -216,26 +216,6 @@ export class RestoreBench implements AsyncDisposable {
     );
     return { pid: child.pid!, exited, kill: (name) => child.kill(name) };
   };
-}
-
-async function killTree(pid: number): Promise<void> {
-  process.kill(pid, "SIGSTOP"); // so that it starts no new child
-  const { stdout } = await promisify(execFile)("ps", ["-o", "pid=", "--ppid", String(pid)]).catch(() => ({
-    stdout: "",
-  }));
-  for (const child of [
-    ...stdout
-      .split("\n")
-      .map(Number)
-      .filter((n) => n > 0),
-    pid,
-  ]) {
-    try {
-      process.kill(child, "SIGKILL");
-    } catch {
-      // It ended by itself in the meantime.
-    }
-  }
 }
 
 const minimums = (settings: RecoverySettings): Parameters => ({

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
+import { killTree, processesNaming } from "./processes.ts";
 
 const run = promisify(execFile);
 
@@ -166,14 +167,7 @@ export class ScratchPostgres implements AsyncDisposable {
   async kill(): Promise<void> {
     const pid = this.pid;
     if (pid === undefined) return;
-    process.kill(pid, "SIGSTOP"); // so that it starts no new child
-    const { stdout } = await run("ps", ["-o", "pid=", "--ppid", String(pid)]).catch(() => ({ stdout: "" }));
-    for (const child of stdout
-      .split("\n")
-      .map(Number)
-      .filter((n) => n > 0))
-      signalIfAlive(child, "SIGKILL");
-    await this.#end("SIGKILL", 10_000);
+    await Promise.all([killTree(pid), this.#end("SIGKILL", 10_000)]);
   }
 
   async restart(): Promise<void> {
@@ -213,7 +207,7 @@ export class ScratchPostgres implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#child !== null) await this.kill();
-    const left = await processesNaming(this.root);
+    const left = await leftOver(this.root);
     await this.#folder[Symbol.asyncDispose]();
     if (left.length > 0) throw new Error(`processes are left over: ${left.join("; ")}`);
   }
@@ -272,25 +266,12 @@ export async function scratchPostgres(options: ScratchOptions = {}): Promise<Scr
   }
 }
 
-/** Command lines of living processes that name `path`, waited for up to five seconds: a backend ends a moment after its postmaster. */
-async function processesNaming(path: string): Promise<readonly string[]> {
+/** Waits up to 5 s for processes that name the path to end; those that are left. */
+async function leftOver(path: string): Promise<readonly string[]> {
   for (let tries = 0; ; tries += 1) {
-    const found: string[] = [];
-    for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-      const line = await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "");
-      if (line.includes(path) && Number(pid) !== process.pid)
-        found.push(`${pid} ${line.replaceAll("\0", " ")}`);
-    }
-    if (found.length === 0 || tries === 50) return found;
+    const found = processesNaming(path);
+    if (found.length === 0 || tries === 50) return found.map(({ pid, line }) => `${pid} ${line}`);
     await delay(100);
-  }
-}
-
-function signalIfAlive(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // It ended by itself in the meantime.
   }
 }
 
