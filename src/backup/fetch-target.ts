@@ -16,7 +16,8 @@ import { dirname, join } from "node:path";
 import { renameDurably, syncFolder, writeDurably } from "../base/durable-file.ts";
 import { AppError } from "../base/errors.ts";
 import { parseControlFile } from "../postgres/control-file.ts";
-import { formatLsn, parseLsn } from "../wal/lsn.ts";
+import { formatLsn } from "../wal/lsn.ts";
+import { startOfLabel } from "./backup-label.ts";
 import { MARKER_NAME, type FetchMarker } from "./fetch-marker.ts";
 import type { LoadedBackup } from "./fetch-plan.ts";
 import { formatTablespaceMap } from "./fetch-tablespaces.ts";
@@ -148,16 +149,16 @@ async function compareLabel(directory: string, { name, sentinel }: LoadedBackup)
     if (error.code === "ENOENT") return null;
     throw error;
   });
-  const start = /^START WAL LOCATION: ([0-9A-F]+\/[0-9A-F]+) /m.exec(text ?? "")?.[1];
-  if (start === undefined)
+  const start = startOfLabel(text ?? "");
+  if (start === null)
     throw new BackupFormatError(
       name,
       text === null ? "holds no backup_label" : "its backup_label names no start",
     );
-  if (parseLsn(start) === sentinel.startLsn) return;
+  if (start === sentinel.startLsn) return;
   throw new BackupFormatError(
     name,
-    `its backup_label starts at ${start}, and its sentinel says ${formatLsn(sentinel.startLsn)}`,
+    `its backup_label starts at ${formatLsn(start)}, and its sentinel says ${formatLsn(sentinel.startLsn)}`,
   );
 }
 

@@ -1,6 +1,7 @@
 // Splits a huge JSON object into the members of its members without holding it: files_metadata.json may exceed a gigabyte.
 
 import { unreachable } from "../base/errors.ts";
+import { JSON_NESTING_MOST } from "../base/lossless-json.ts";
 import { BackupFormatError } from "./format-error.ts";
 
 /** One member of an object that is itself a member of the outermost object. */
@@ -147,8 +148,11 @@ class Splitter {
           if (this.#nesting === 0) return index + 1;
         }
       } else if (byte === QUOTE) this.#inString = true;
-      else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) this.#nesting += 1;
-      else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
+      else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+        this.#nesting += 1;
+        if (this.#nesting > JSON_NESTING_MOST)
+          this.#refuse(`nests values deeper than ${JSON_NESTING_MOST} levels`);
+      } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
         if (this.#nesting === 0) return index;
         this.#nesting -= 1;
         if (this.#nesting === 0) return index + 1;

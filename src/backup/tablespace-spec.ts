@@ -44,7 +44,7 @@ export function formatSpec(spec: TablespaceSpec): string {
 
 function parseOne(spec: Readonly<Record<string, Json>>, name: Json, object: string): Tablespace {
   if (typeof name !== "string" || !/^[0-9]+$/.test(name))
-    throw new BackupFormatError(object, `"Spec" lists a tablespace that is no OID: ${JSON.stringify(name)}`);
+    throw new BackupFormatError(object, `"Spec" lists a tablespace that is no OID: ${formatGoJson(name)}`);
   const entry = membersOf(spec[name] ?? null, object, `Spec.${name}`);
   const { loc, link } = entry;
   if (typeof loc !== "string" || !loc.startsWith("/"))

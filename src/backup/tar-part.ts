@@ -21,7 +21,7 @@ export interface TarEntry {
  */
 export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncGenerator<TarEntry> {
   const parser = extract();
-  let inputError: { readonly error: unknown } | null = null;
+  let inputError: InputError | null = null;
   const feeding = feed(input, parser).catch((error: unknown) => {
     inputError = { error };
     parser.destroy(error instanceof Error ? error : new Error(String(error)));
@@ -29,7 +29,7 @@ export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncGenerator
   try {
     for await (const entry of parser) {
       const { header } = entry;
-      yield { ...describe(header), body: entry as AsyncIterable<Uint8Array> };
+      yield { ...describe(header), body: bodyOf(entry as AsyncIterable<Uint8Array>, () => inputError) };
       entry.resume();
     }
   } catch (error) {
@@ -41,8 +41,20 @@ export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncGenerator
   if (inputError !== null) throw thrownBy(inputError, null);
 }
 
+/** A member's data. Where the tar ends within it, this is the first to hear of it. */
+async function* bodyOf(
+  entry: AsyncIterable<Uint8Array>,
+  inputError: () => InputError | null,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* entry;
+  } catch (error) {
+    throw thrownBy(inputError(), error);
+  }
+}
+
 /** tar-stream's own errors are about the tar; those of the consumer never come this way. */
-function thrownBy(inputError: { readonly error: unknown } | null, error: unknown): unknown {
+function thrownBy(inputError: InputError | null, error: unknown): unknown {
   if (inputError !== null) return inputError.error;
   return new TarError(error instanceof Error ? error.message : String(error));
 }
@@ -53,6 +65,7 @@ export class TarError extends Error {
 }
 
 type Parser = Extract;
+type InputError = { readonly error: unknown };
 
 async function feed(input: AsyncIterable<Uint8Array>, parser: Parser): Promise<void> {
   for await (const piece of input) {

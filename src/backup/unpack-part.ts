@@ -78,10 +78,18 @@ function named(error: unknown, object: string): unknown {
   if (error instanceof TarError) return new BackupFormatError(object, `is no whole tar: ${error.message}`);
   if (error instanceof CodecError)
     return new BackupFormatError(object, `cannot be read: ${messageOf(error)}`);
+  if (isImpossibleName(error))
+    return new BackupFormatError(object, `holds a member that no disk can hold: ${messageOf(error)}`);
   if (!(error instanceof CipherError)) return error;
   const { code, hint } = error;
   return new AppError(`"${object}": ${messageOf(error)}`, { code, hint });
 }
+
+/** Names and sizes that a file system refuses whatever its state: a part of a path that is a file, a folder where a file goes, too long a name. */
+const isImpossibleName = (error: unknown): boolean =>
+  ["ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP", "EFBIG"].includes(
+    (error as NodeJS.ErrnoException | null)?.code ?? "",
+  );
 
 /** The input, which must have the length and hash that the manifest states. */
 async function* checkedAgainst(job: UnpackJob, input: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

@@ -5,7 +5,8 @@ import type { Cipher } from "../codec/encryption.ts";
 import { parseControlFile } from "../postgres/control-file.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { messageOf } from "../base/errors.ts";
-import { formatLsn, parseLsn } from "../wal/lsn.ts";
+import { formatLsn } from "../wal/lsn.ts";
+import { startOfLabel } from "./backup-label.ts";
 import { filesMetadataKey, metadataKey, sentinelKey } from "./backup-name.ts";
 import { readBackupMetadata } from "./catalog.ts";
 import { type LoadedBackup, planFetch, setOf } from "./fetch-plan.ts";
@@ -162,14 +163,14 @@ function checkControl(
 }
 
 function checkLabel({ name, sentinel }: LoadedBackup, label: string, findings: Finding[]): void {
-  const text = /^START WAL LOCATION: ([0-9A-F/]+) /m.exec(label)?.[1];
+  const start = startOfLabel(label);
   const object = `${sentinelKey(name)} backup_label`;
-  if (text === undefined) {
+  if (start === null) {
     findings.push({ object, severity: "error", fault: "the label names no start" });
     return;
   }
-  if (sentinel.startLsn === null || parseLsn(text) === sentinel.startLsn) return;
-  const fault = `the label starts at ${text}, the sentinel at ${formatLsn(sentinel.startLsn)}`;
+  if (sentinel.startLsn === null || start === sentinel.startLsn) return;
+  const fault = `the label starts at ${formatLsn(start)}, the sentinel at ${formatLsn(sentinel.startLsn)}`;
   findings.push({ object, severity: "error", fault });
 }
 

@@ -53,6 +53,17 @@ export class ByteSource {
     return piece;
   }
 
+  /** Passes over `count` bytes without holding them; returns how many were missing at the end of the stream. */
+  async skip(count: number): Promise<number> {
+    let left = count;
+    while (left > 0) {
+      const piece = await this.some(left);
+      if (piece === null) break;
+      left -= piece.byteLength;
+    }
+    return left;
+  }
+
   async atEnd(): Promise<boolean> {
     return (await this.peek(1)).byteLength === 0;
   }

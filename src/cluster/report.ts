@@ -97,7 +97,7 @@ export function parseReport(text: string): Report | null {
       incarnation: readText(field, "incarnation"),
       build: readText(field, "build"),
       upSeconds: readNumber(field, "upSeconds"),
-      systemId: field["systemId"] === null ? null : readText(field, "systemId"),
+      systemId: field["systemId"] === null ? null : readSystemId(field),
       volume: readText(field, "volume"),
       standing: readStanding(field["standing"]),
       accepting: field["accepting"] === true,
@@ -138,6 +138,12 @@ const isRecord = (value: unknown): value is Fields =>
 function readText(fields: Fields, name: string): string {
   const value = fields[name];
   if (typeof value !== "string" || value.length > 200) throw new RangeError(`no text "${name}"`);
+  return value;
+}
+
+function readSystemId(fields: Fields): string {
+  const value = readText(fields, "systemId");
+  if (!/^\d{1,20}$/.test(value)) throw new RangeError("no system identifier");
   return value;
 }
 

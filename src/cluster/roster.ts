@@ -141,7 +141,8 @@ export function parseRoster(text: string): Roster | null {
   }
   if (typeof value !== "object" || value === null) return null;
   const { format, epoch, members, leader, inSync, isPaused } = value as Record<string, unknown>;
-  if (format !== 1 || typeof epoch !== "number" || typeof isPaused !== "boolean") return null;
+  if (format !== 1 || typeof isPaused !== "boolean") return null;
+  if (typeof epoch !== "number" || !Number.isSafeInteger(epoch) || epoch < 0) return null;
   if (!isNames(members) || (leader !== null && !isHolder(leader))) return null;
   if (inSync !== null && !(Array.isArray(inSync) && inSync.every(isHolder))) return null;
   return { format, epoch, members, leader, inSync, isPaused };

@@ -54,7 +54,11 @@ async function readHeader(source: ByteSource): Promise<number> {
   const name = await mustTake(source, nameLength[0]!);
   const header = Buffer.concat([versions, methods, flagBytes, times, nameLength, name]);
   checkSum("header", header, await uint32(source), (flags & FLAG.crcOfHeader) === 0 ? "adler" : "crc");
-  if ((flags & FLAG.extraField) !== 0) await mustTake(source, (await uint32(source)) + 4);
+  if ((flags & FLAG.extraField) !== 0) {
+    // Its bytes, then their checksum.
+    const missing = await source.skip((await uint32(source)) + 4);
+    if (missing > 0) throw new CodecError(`lzo: the extra field ends ${missing} bytes early`);
+  }
   return flags;
 }
 

@@ -3,6 +3,7 @@
 
 import type { PartialConfig, PrivateKey, PublicKey } from "openpgp";
 import { CipherError, CodecError } from "./codec-error.ts";
+import { GuardedInput } from "./guarded-input.ts";
 
 /** A ring ready for use. Without secret keys it can only write. */
 export interface PgpRing {
@@ -82,29 +83,6 @@ export async function* decryptPgp(
     guarded.rethrow();
     if (begun) throw new CodecError("OpenPGP: the message is damaged or cut", error);
     throw new CipherError("OpenPGP: none of the keys opens this object", { cause: error });
-  }
-}
-
-/** Remembers the input's own error, which must pass unchanged. */
-class GuardedInput {
-  readonly #input: AsyncIterable<Uint8Array>;
-  #failed: { readonly error: unknown } | null = null;
-
-  constructor(input: AsyncIterable<Uint8Array>) {
-    this.#input = input;
-  }
-
-  async *pieces(): AsyncGenerator<Uint8Array> {
-    try {
-      for await (const piece of this.#input) if (piece.byteLength > 0) yield piece;
-    } catch (error) {
-      this.#failed = { error };
-      throw error;
-    }
-  }
-
-  rethrow(): void {
-    if (this.#failed !== null) throw this.#failed.error;
   }
 }
 

@@ -4,19 +4,13 @@ import { ByteReader } from "../base/bytes.ts";
 import type { ByteSource } from "../base/byte-source.ts";
 import { CodecError } from "./codec-error.ts";
 
-const PIECE_BYTES = 1 << 20;
-
 /** Skips one skippable frame if one begins here; says whether it did. */
 export async function skipFrame(source: ByteSource): Promise<boolean> {
   const start = await source.peek(8);
   if (start.byteLength < 8) return false;
   const reader = new ByteReader(start);
   if ((reader.uint32le() & 0xffff_fff0) >>> 0 !== 0x184d2a50) return false;
-  let left = reader.uint32le() + 8;
-  while (left > 0) {
-    const piece = await source.some(Math.min(left, PIECE_BYTES));
-    if (piece === null) throw new CodecError(`a skippable frame ends ${left} bytes early`);
-    left -= piece.byteLength;
-  }
+  const missing = await source.skip(reader.uint32le() + 8);
+  if (missing > 0) throw new CodecError(`a skippable frame ends ${missing} bytes early`);
   return true;
 }

@@ -5,10 +5,13 @@ export type Lsn = bigint & { readonly brand: "Lsn" };
 
 /** Reads Postgres's `X/X` (pg_lsn). Throws RangeError on anything else. */
 export function parseLsn(text: string): Lsn {
-  const match = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/.exec(text);
+  const match = LSN_TEXT.exec(text);
   if (match === null) throw new RangeError(`not an LSN: "${text}"`);
   return lsnOf((BigInt(`0x${match[1]}`) << 32n) | BigInt(`0x${match[2]}`));
 }
+
+/** Would `parseLsn` read this? */
+export const isLsnText = (text: string): boolean => LSN_TEXT.test(text);
 
 /** Prints as Postgres does: upper-case hex without leading zeros. */
 export function formatLsn(lsn: Lsn): string {
@@ -39,4 +42,5 @@ export const maxLsn = (a: Lsn, b: Lsn): Lsn => (a > b ? a : b);
 
 export const ZERO_LSN: Lsn = lsnOf(0n);
 
+const LSN_TEXT = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/;
 const hex = (half: bigint): string => half.toString(16).toUpperCase();

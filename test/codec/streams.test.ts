@@ -3,7 +3,8 @@ import { randomFillSync } from "node:crypto";
 import { test } from "node:test";
 import type { Method } from "../../src/codec/compression.ts";
 import { makeCipher, noCipher } from "../../src/codec/encryption.ts";
-import { openStream, sealStream } from "../../src/codec/seal.ts";
+import { collect, streamOf } from "../../src/base/bytes.ts";
+import { open, openStream, seal, sealStream } from "../../src/codec/seal.ts";
 import { Secret } from "../../src/base/secret.ts";
 import { makeRandom, mixedBytes } from "../support/random.ts";
 import { fixturePath } from "../support/walg-fixtures.ts";
@@ -57,3 +58,26 @@ for (const [method, name] of cases) {
     assert.ok(lead < LEAD_MIB * MIB, `${Math.round(lead / MIB)} MiB ahead`);
   });
 }
+
+test("lzma: a piece that becomes very much comes out bit by bit", async () => {
+  const codec = { compression: { method: "lzma" }, cipher: noCipher } as const;
+  async function* zeros(): AsyncGenerator<Uint8Array> {
+    for (let left = 100; left > 0; left -= 1) yield new Uint8Array(MIB);
+  }
+  const packed = await collect(sealStream(zeros(), codec));
+  let [total, longest] = [0, 0];
+  for await (const piece of openStream(streamOf(packed), "lzma", noCipher)) {
+    total += piece.byteLength;
+    longest = Math.max(longest, piece.byteLength);
+  }
+  assert.equal(total, 100 * MIB);
+  assert.ok(longest <= MIB, `a piece of ${longest} bytes`);
+});
+
+test("lzma: a header that asks for a dictionary of gigabytes is refused", async () => {
+  const packed = Buffer.from(
+    await seal(Buffer.from("some rows"), { compression: { method: "lzma" }, cipher: noCipher }),
+  );
+  packed.writeUInt32LE(0x8000_0000, 1);
+  await assert.rejects(open(packed, "lzma", noCipher), /2147483648 bytes is too large/);
+});

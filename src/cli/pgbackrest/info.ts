@@ -2,7 +2,7 @@
 
 import { AppError } from "../../base/errors.ts";
 import { formatLossless, type Json, parseLossless } from "../../base/lossless-json.ts";
-import { type Lsn, parseLsn } from "../../wal/lsn.ts";
+import { isLsnText, type Lsn, parseLsn } from "../../wal/lsn.ts";
 
 export type Sections = ReadonlyMap<string, ReadonlyMap<string, Json>>;
 
@@ -80,18 +80,21 @@ export function readBackupInfo(text: string, object: string): BackupInfo {
   );
   return {
     backups: backups.toSorted((a, b) => a.stoppedMs - b.stoppedMs || (a.label < b.label ? -1 : 1)),
-    databases: databasesOf(sections),
+    databases: databasesOf(sections, object),
   };
 }
 
-/** `db:history` of backup.info and of archive.info. */
-export function databasesOf(sections: Sections): BackupInfo["databases"] {
+/** `db:history` of backup.info and of archive.info, which is `object`. Throws PgBackRestError. */
+export function databasesOf(sections: Sections, object: string): BackupInfo["databases"] {
   const found = new Map<number, { readonly version: string; readonly systemId: bigint }>();
   for (const [id, value] of sections.get("db:history") ?? []) {
     const members = membersOf(value);
-    found.set(Number(id), {
+    const systemId = members["db-system-id"] ?? members["db-id"] ?? 0;
+    if (typeof systemId !== "bigint" && !Number.isSafeInteger(systemId))
+      throw new PgBackRestError(object, `database ${id} has the system identifier ${textOf(systemId)}`);
+    found.set(wholeNumber(id, `the database "${id}"`, object), {
       version: textOf(members["db-version"]),
-      systemId: BigInt((members["db-system-id"] ?? members["db-id"] ?? 0) as number),
+      systemId: BigInt(systemId as bigint | number),
     });
   }
   return found;
@@ -102,8 +105,14 @@ function infoBackup(label: string, value: Json, object: string): InfoBackup {
   const type = members["backup-type"];
   if (type !== "full" && type !== "diff" && type !== "incr")
     throw new PgBackRestError(object, `"${label}" has the type ${textOf(type)}`);
-  const number = (key: string): number => Number(members[key] ?? 0);
-  const lsn = (key: string): Lsn | null => (typeof members[key] === "string" ? parseLsn(members[key]) : null);
+  const number = (key: string, most?: number): number =>
+    wholeNumber(members[key] ?? 0, `"${key}" of "${label}"`, object, most);
+  const lsn = (key: string): Lsn | null => {
+    const text = members[key];
+    if (typeof text !== "string") return null;
+    if (!isLsnText(text)) throw new PgBackRestError(object, `"${key}" of "${label}" is "${text}"`);
+    return parseLsn(text);
+  };
   return {
     label,
     type,
@@ -111,13 +120,26 @@ function infoBackup(label: string, value: Json, object: string): InfoBackup {
       typeof members["backup-archive-start"] === "string" ? members["backup-archive-start"] : null,
     startLsn: lsn("backup-lsn-start"),
     stopLsn: lsn("backup-lsn-stop"),
-    startedMs: number("backup-timestamp-start") * 1000,
-    stoppedMs: number("backup-timestamp-stop") * 1000,
+    startedMs: number("backup-timestamp-start", SECONDS_MOST) * 1000,
+    stoppedMs: number("backup-timestamp-stop", SECONDS_MOST) * 1000,
     bytes: number("backup-info-size"),
     storedBytes: number("backup-info-repo-size"),
     databaseId: number("db-id"),
     hasErrors: members["backup-error"] === true,
   };
+}
+
+/** A number that counts something, or text that holds one. Throws PgBackRestError, with `what` and the value. */
+export function wholeNumber(
+  value: Json,
+  what: string,
+  object: string,
+  most = Number.MAX_SAFE_INTEGER,
+): number {
+  const number = typeof value === "string" && /^\d{1,16}$/.test(value) ? Number(value) : value;
+  if (typeof number === "number" && Number.isSafeInteger(number) && number >= 0 && number <= most)
+    return number;
+  throw new PgBackRestError(object, `${what} is ${textOf(value).slice(0, 60)}, and no count`);
 }
 
 /** A member as text; empty when it is not there. */
@@ -131,3 +153,6 @@ export function membersOf(value: Json | undefined): Readonly<Record<string, Json
     ? (value as Readonly<Record<string, Json>>)
     : {};
 }
+
+/** The end of the year 9999, in seconds since 1970. */
+const SECONDS_MOST = 253_402_300_799;

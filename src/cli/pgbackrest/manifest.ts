@@ -1,6 +1,6 @@
 // backup.manifest of a pgBackRest backup: every file, which backup holds it, and where.
 
-import { membersOf, parseSections, PgBackRestError, type Sections, textOf } from "./info.ts";
+import { membersOf, parseSections, PgBackRestError, type Sections, textOf, wholeNumber } from "./info.ts";
 
 export interface ManifestFile {
   /** As in the manifest: `pg_data/base/5/1247`, `pg_tblspc/16385/PG_15_…/5/16386`. */
@@ -42,17 +42,16 @@ export function readManifest(text: string, object: string): Manifest {
       );
     }
     const reference = members["reference"];
+    const count = (key: string, value = members[key] ?? 0): number =>
+      wholeNumber(value, `"${key}" of "${name}"`, object);
     return {
       name: checkedName(name, object),
-      bytes: Number(members["size"] ?? 0),
-      storedBytes: Number(members["repo-size"] ?? members["size"] ?? 0),
+      bytes: count("size"),
+      storedBytes: count("repo-size", members["repo-size"] ?? members["size"] ?? 0),
       sha1: typeof members["checksum"] === "string" ? members["checksum"] : null,
       mode: modeOf(members["mode"], fileDefault),
       label: typeof reference === "string" ? reference : label,
-      bundle:
-        members["bni"] === undefined
-          ? null
-          : { id: Number(members["bni"]), offset: Number(members["bno"] ?? 0) },
+      bundle: members["bni"] === undefined ? null : { id: count("bni"), offset: count("bno") },
     };
   });
   return {

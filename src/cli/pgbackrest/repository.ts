@@ -63,7 +63,7 @@ export class Repository {
   /** Folders of the archive, that of the newest database first: `15-1`. */
   async archiveIds(signal: AbortSignal): Promise<readonly string[]> {
     const key = `archive/${this.#stanza}/archive.info`;
-    const databases = databasesOf(parseSections(await this.#text(key, signal), key));
+    const databases = databasesOf(parseSections(await this.#text(key, signal), key), key);
     return [...databases].toSorted(([a], [b]) => b - a).map(([id, { version }]) => `${version}-${id}`);
   }
 
