@@ -49,6 +49,7 @@ export interface StreamerStatus {
   readonly segmentsOwed: number;
   /** Wall clock of the last time the durable position moved. */
   readonly lastSettledMs: number | null;
+  /** Time of the newest commit that is durable, as far as commits came since the takeover. */
   readonly newestCommitMs: number | null;
   readonly store: Trouble | null;
   readonly connection: Trouble | null;

@@ -2,7 +2,7 @@
 
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
-import type { NodePhase, NodeView } from "./node-view.ts";
+import type { ArchiveView, NodePhase, NodeView } from "./node-view.ts";
 
 /** What changes by itself and is asked for at every snapshot. */
 export type LiveParts = Pick<NodeView, "streamer" | "schedule" | "progress" | "children" | "member">;
@@ -70,17 +70,25 @@ export class NodeState {
   }
 
   view(): NodeView {
+    const streamer = this.#live.streamer();
     return {
       ...this.#kept,
+      archive: withNewestCommit(this.#kept.archive, streamer?.newestCommitMs ?? null),
       atMs: this.#clock.now(),
       phase: this.#phase,
       because: this.#because,
       sinceMs: this.#sinceMs,
-      streamer: this.#live.streamer(),
+      streamer,
       schedule: this.#live.schedule(),
       progress: this.#live.progress(),
       children: this.#live.children(),
       member: this.#live.member(),
     };
   }
+}
+
+/** The store is looked at now and then; what became durable since widens the window. */
+function withNewestCommit(archive: ArchiveView | null, commitMs: number | null): ArchiveView | null {
+  if (archive?.window == null || commitMs === null || commitMs <= archive.window.toMs) return archive;
+  return { ...archive, window: { ...archive.window, toMs: commitMs } };
 }

@@ -53,6 +53,8 @@ export class LogOwner {
   #queue: SlotQueue;
   #writer: LogWriter | null = null;
   #reports = false;
+  /** Of the settled slots. */
+  #newestCommit: number | null = null;
   #isMakingBase = false;
   #background: Promise<unknown>[] = [];
 
@@ -229,7 +231,7 @@ export class LogOwner {
       epoch: this.#options.claim.epoch,
       durable: this.durable,
       end: this.#writer?.end ?? null,
-      newestCommit: this.#writer?.newestCommit ?? null,
+      newestCommit: this.#newestCommit,
       unsettledSlots: this.#queue.unsettledSlots,
       unsettledBytes: this.#queue.unsettledBytes,
       oldestUnsettledMs: oldest === null ? 0 : clock.monotonicMs() - oldest,
@@ -351,6 +353,7 @@ export class LogOwner {
 
   #noteSettled(slot: LiveSlot, before: LogState, after: LogState): void {
     this.#live.add(slot);
+    if (slot.header.kind === "data") this.#newestCommit = slot.header.newestCommit ?? this.#newestCommit;
     this.#publisher.owe(owedBySlot(slot.header, before, after).map((owed) => ({ owed, before })));
     this.#considerBase();
     this.#change.bump();

@@ -82,11 +82,6 @@ export class LogWriter {
     return this.#walk.recordEndWithZeros();
   }
 
-  /** Milliseconds since 1970 of the newest commit taken. */
-  get newestCommit(): number | null {
-    return this.#newestCommit;
-  }
-
   /** Feeds the walk's records here; the one who makes the walk passes it as `onRecord`. */
   noteCommit(atMs: number): void {
     this.#newestCommit = Math.max(this.#newestCommit ?? 0, atMs);

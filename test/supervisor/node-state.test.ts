@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { systemClock } from "../../src/base/clock.ts";
 import { type Log, silentLog } from "../../src/base/log.ts";
 import { NodeState } from "../../src/supervisor/node-state.ts";
-import { streaming } from "../support/node-view.ts";
+import { nodeView, streaming } from "../support/node-view.ts";
 
 const first = {
   node: "n1",
@@ -42,4 +42,20 @@ test("state: live parts are asked for at every view", () => {
   assert.equal(state.view().streamer, null);
   state.ask({ streamer: () => streaming() });
   assert.equal(state.view().streamer?.phase, "streaming");
+});
+
+test("state: what became durable since the last look at the store widens the window", () => {
+  const state = new NodeState(first, { clock: systemClock, log: silentLog });
+  const { archive } = nodeView();
+  assert.ok(archive?.window != null);
+  state.set({ archive });
+  const { fromMs, toMs } = archive.window;
+  for (const [newestCommitMs, expected] of [
+    [null, toMs],
+    [toMs - 1, toMs],
+    [toMs + 5, toMs + 5],
+  ] as const) {
+    state.ask({ streamer: () => streaming({ newestCommitMs }) });
+    assert.deepEqual(state.view().archive?.window, { fromMs, toMs: expected });
+  }
 });
