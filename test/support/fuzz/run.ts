@@ -18,9 +18,16 @@ const HANG_MS = 60_000;
 const HEAP_MIB = 512;
 const REPOSITORY = resolve(import.meta.dirname, "../../..");
 
-/** Trials from a seed for about `seconds`. Throws with the seed and the file that holds the input when one fails. */
-export async function fuzz(target: string, seed: number, seconds: number): Promise<TrialsReport> {
-  return await inProcess(target, [String(seed), String(seconds * 1000)], `seed ${seed} (HOLDFAST_SEED)`);
+/** Trials from a seed: so many, or for about so long. */
+export type FuzzPlan = { readonly seed: number } & (
+  | { readonly trials: number }
+  | { readonly milliseconds: number }
+);
+
+/** Runs them. Throws with the seed and the file that holds the input when one fails. */
+export async function fuzz(target: string, plan: FuzzPlan): Promise<TrialsReport> {
+  const limit = "trials" in plan ? [plan.trials, Infinity] : [Infinity, plan.milliseconds];
+  return await inProcess(target, [plan.seed, ...limit].map(String), `seed ${plan.seed} (HOLDFAST_SEED)`);
 }
 
 /** The files once more, each with several ways to cut it into pieces. Throws as `fuzz`. */

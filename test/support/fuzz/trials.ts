@@ -1,5 +1,5 @@
 // The trials of one target, in a process of their own: what crashes or hangs takes only that process along.
-// Arguments: target, folder for what is under way, then `seed milliseconds` or `replay FILE…`.
+// Arguments: target, folder for what is under way, then `seed trials milliseconds` or `replay FILE…`.
 
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -19,10 +19,10 @@ process.on("unhandledRejection", (error) => fail(error));
 process.on("uncaughtException", (error) => fail(error));
 
 if (rest[0] === "replay") await replay(rest.slice(1));
-else await run(Number(rest[0]), Number(rest[1]));
+else await run(Number(rest[0]), Number(rest[1]), Number(rest[2]));
 process.exit(0);
 
-async function run(seed: number, forMs: number): Promise<void> {
+async function run(seed: number, trials: number, forMs: number): Promise<void> {
   const corpus = await target.corpus();
   if (corpus.length === 0) throw new Error(`the corpus of "${target.name}" is empty`);
   await checkCorpus(corpus);
@@ -31,7 +31,7 @@ async function run(seed: number, forMs: number): Promise<void> {
   let trial = 0;
   let refused = 0;
   const trace = openSync(join(folder, "trial"), "w");
-  for (; performance.now() - begun < forMs; trial += 1) {
+  for (; trial < trials && performance.now() - begun < forMs; trial += 1) {
     const random = makeRandom(Math.imul(seed, 2_654_435_761) + trial);
     const input = target.mutate(Buffer.from(corpus[below(random, corpus.length)]!), random, corpus);
     if (below(random, 4) > 0) target.mend?.(input);
