@@ -4,6 +4,7 @@ import type { BigIntStats } from "node:fs";
 import { lstat, readdir, readlink, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError } from "../base/errors.ts";
+import { CONTROL_FILE, EXCLUDED, baseName, isLeftOut, unloggedRelations } from "./backup-exclusions.ts";
 import type { Nanoseconds } from "./go-json.ts";
 import type { Tablespace } from "./tablespace-spec.ts";
 
@@ -170,24 +171,6 @@ class Walker {
   }
 }
 
-const isDatabaseFolder = (name: string): boolean => /^\/(?:base\/\d+|pg_tblspc\/\d+\/[^/]+\/\d+)$/.test(name);
-
-/** Relations of a database's folder that have an init fork: their other forks are made anew after a restore. */
-function unloggedRelations(folder: string, entries: readonly string[]): ReadonlySet<string> {
-  if (!isDatabaseFolder(folder)) return new Set();
-  return new Set(entries.flatMap((entry) => /^(\d+)_init$/.exec(entry)?.slice(1) ?? []));
-}
-
-/** Besides WAL-G's list: caches, temporary and unlogged relations, as pg_basebackup leaves them out. */
-function isLeftOut(entry: string, folder: string, unlogged: ReadonlySet<string>): boolean {
-  if (entry.startsWith("pg_internal.init")) return true;
-  if (folder === "/") return LEFT_OUT_AT_TOP.has(entry);
-  if (!isDatabaseFolder(folder)) return false;
-  if (/^t\d+_\d+/.test(entry)) return true;
-  const relation = /^(\d+)(?:_(?:fsm|vm))?(?:\.\d+)?$/.exec(entry)?.[1];
-  return relation !== undefined && unlogged.has(relation);
-}
-
 /** What vanished between two looks is no error. */
 async function goneIsNull<T>(looking: Promise<T>): Promise<T | null> {
   try {
@@ -205,22 +188,7 @@ const linkCircle = (name: string, real: string): AppError =>
     hint: "remove the link from the data directory",
   });
 
-const baseName = (name: string): string => name.slice(name.lastIndexOf("/") + 1);
 const byBytes = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-const CONTROL_FILE = "/global/pg_control";
 /** lstat calls under way at once. */
 const LOOKS_AT_ONCE = 64;
-
-/** By name, at any depth: folders keep their header, files vanish. */
-const EXCLUDED: ReadonlySet<string> = new Set([
-  ...["log", "pg_log", "pg_xlog", "pg_wal", "pgsql_tmp", "postgresql.auto.conf.tmp", "postmaster.pid"],
-  ...["postmaster.opts", "recovery.conf", "pg_dynshmem", "pg_notify", "pg_replslot", "pg_serial"],
-  ...["pg_stat_tmp", "pg_snapshots", "pg_subtrans", "standby.signal"],
-]);
-
-/** Ours: what a restore makes anew or must not find. */
-const LEFT_OUT_AT_TOP: ReadonlySet<string> = new Set([
-  ...["backup_label", "tablespace_map", "backup_manifest", "recovery.signal", "current_logfiles"],
-  "holdfast.fetching",
-]);

@@ -1,11 +1,8 @@
 // One tar part out of files of a data directory: read, check pages, tar, compress, encrypt, hash. Runs in a worker thread.
 
-import { createHash } from "node:crypto";
 import { type BigIntStats, closeSync, constants, fstatSync, lstatSync, openSync, readSync } from "node:fs";
 import { setTimeout as delay, setImmediate as nextTurn } from "node:timers/promises";
-import { copies } from "../base/bytes.ts";
-import { type BlockCompressor, makeBlockCompressor } from "../codec/block-compressor.ts";
-import { type Compression, compress } from "../codec/compression.ts";
+import type { Compression } from "../codec/compression.ts";
 import type { Cipher, CipherKey } from "../codec/encryption.ts";
 import type { Lsn } from "../wal/lsn.ts";
 import type { CorruptBlocks } from "./files-metadata.ts";
@@ -16,6 +13,7 @@ import {
   encodeIncrementHead,
   incrementBytes,
 } from "./increment.ts";
+import { BLOCK_BYTES, type PackResult, packBlocks } from "./pack-blocks.ts";
 import { PageChecker } from "./page-check.ts";
 import type { PlannedFile } from "./part-plan.ts";
 import { ownerNames } from "./owner-names.ts";
@@ -59,12 +57,6 @@ export interface PackNote {
   readonly readBytes: number;
 }
 
-export interface PackResult {
-  readonly storedBytes: number;
-  /** Hex, over the stored bytes. */
-  readonly sha256: string;
-}
-
 /** Packs one part; `send` gets the bytes to store, `note` what went in. Throws on what cannot be read. */
 export async function packPart(
   job: PackJob,
@@ -72,34 +64,14 @@ export async function packPart(
   send: (bytes: Uint8Array) => Promise<void>,
   note: (note: PackNote) => void,
 ): Promise<PackResult> {
-  const hash = createHash("sha256");
-  let storedBytes = 0;
-  const compressor = makeBlockCompressor(job.compression, BLOCK_BYTES);
-  const packer = new PartPacker(job, note, compressor?.input ?? new Uint8Array(BLOCK_BYTES));
-  // Without encryption a piece is sent, which copies it, before the next is made in the same memory.
-  const packed =
-    compressor === null
-      ? compress(job.compression, copies(packer.paced()))
-      : cipher.name === "none"
-        ? compressBlocks(compressor, packer.paced())
-        : copies(compressBlocks(compressor, packer.paced()));
-  for await (const piece of cipher.encrypt(packed)) {
-    if (piece.byteLength === 0) continue;
-    hash.update(piece);
-    storedBytes += piece.byteLength;
-    await send(piece);
-  }
-  packer.flushNotes();
-  return { storedBytes, sha256: hash.digest("hex") };
-}
-
-async function* compressBlocks(
-  compressor: BlockCompressor,
-  blocks: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  yield compressor.begin();
-  for await (const { byteLength } of blocks) yield compressor.block(byteLength);
-  yield compressor.end();
+  let packer: PartPacker | null = null;
+  const blocks = (memory: Uint8Array): AsyncIterable<Uint8Array> => {
+    packer = new PartPacker(job, note, memory);
+    return packer.paced();
+  };
+  const result = await packBlocks(job.compression, cipher, blocks, send);
+  (packer as PartPacker | null)?.flushNotes();
+  return result;
 }
 
 class PartPacker {
@@ -305,8 +277,6 @@ function goneIsNull<T>(look: () => T): T | null {
   }
 }
 
-/** One block of compression. */
-const BLOCK_BYTES = 4 << 20;
 const SCAN_BYTES = 1 << 20;
 const MEMBERS_PER_NOTE = 500;
 const BYTES_PER_NOTE = 16 << 20;

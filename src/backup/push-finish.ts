@@ -1,8 +1,6 @@
 // The last objects of a backup: control file, label, what describes it, and the sentinel, in this order.
 
 import { createHash } from "node:crypto";
-import { stat } from "node:fs/promises";
-import { join } from "node:path";
 import { AppError } from "../base/errors.ts";
 import { extensionOf } from "../codec/compression.ts";
 import { type Codec, seal } from "../codec/seal.ts";
@@ -14,6 +12,7 @@ import { type BackupReader, listParts } from "./catalog.ts";
 import { type FilesMetadata, formatFilesMetadata } from "./files-metadata.ts";
 import { type Manifest, type ManifestPart, type ManifestSource, formatManifest } from "./manifest.ts";
 import { ownerNames } from "./owner-names.ts";
+import { BaseGoneError, checkBases } from "./push-bases.ts";
 import { withExtension } from "./push-parts.ts";
 import { type Sentinel, formatSentinel } from "./sentinel.ts";
 import { type TarMember, encodeTarHeader, paddingOf, tarTrailer } from "./tar-header.ts";
@@ -27,11 +26,15 @@ export interface FinishTools {
 /** pg_control.tar: read as late as possible, because on a standby its minimum recovery point must cover all pages. */
 export async function pushControlFile(
   backup: string,
-  dataDirectory: string,
+  seen: {
+    readonly mode: number;
+    readonly uid: number;
+    readonly gid: number;
+    readonly mtimeSeconds: number;
+  },
   bytes: Uint8Array,
   tools: FinishTools,
 ): Promise<ManifestPart> {
-  const seen = await stat(join(dataDirectory, "global/pg_control"));
   const member: TarMember = {
     name: "/global/pg_control",
     kind: "file",
@@ -40,7 +43,7 @@ export async function pushControlFile(
     gid: seen.gid,
     ...ownerNames(seen.uid, seen.gid),
     bytes: bytes.byteLength,
-    mtimeSeconds: Math.round(seen.mtimeMs / 1000),
+    mtimeSeconds: seen.mtimeSeconds,
   };
   return pushSmallTar(backup, "pg_control.tar", [{ member, bytes }], tools);
 }
@@ -97,7 +100,8 @@ export interface FinishedBackup {
 
 /**
  * Writes metadata.json, files_metadata.json and the manifest, looks that the store holds every part in its size and
- * nothing else, and writes the sentinel: only now does the backup exist.
+ * nothing else, and that a delta's bases are there, and writes the sentinel: only now does the backup exist. A base that
+ * is deleted at this very moment takes the sentinel with it (BaseGoneError).
  */
 export async function pushDescription(backup: FinishedBackup, tools: FinishTools): Promise<void> {
   const { store, signal } = tools;
@@ -115,10 +119,22 @@ export async function pushDescription(backup: FinishedBackup, tools: FinishTools
   };
   await store.put(manifestKey(name), Buffer.from(formatManifest(manifest), "utf8"), signal);
   await checkStored(store, name, parts, signal);
+  if (sentinel.delta !== null) await checkBases(name, sentinel.delta.from, store, signal);
   try {
     await store.put(sentinelKey(name), text, signal, { bytes: text.length });
+    if (sentinel.delta !== null) await checkAgain(name, sentinel.delta.from, tools);
   } catch (error) {
-    throw new SentinelUnknownError(name, error);
+    throw error instanceof BaseGoneError ? error : new SentinelUnknownError(name, error);
+  }
+}
+
+/** See delete-race.ts: without this look a deletion could have removed the base between the look before and the sentinel. */
+async function checkAgain(name: string, base: string, { store, signal }: FinishTools): Promise<void> {
+  try {
+    await checkBases(name, base, store, signal);
+  } catch (error) {
+    if (error instanceof BaseGoneError) await store.delete([sentinelKey(name)], signal);
+    throw error;
   }
 }
 

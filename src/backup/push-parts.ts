@@ -1,7 +1,7 @@
 // Packs and uploads the parts of a backup, several at once, in bounded memory.
 
 import type { Clock } from "../base/clock.ts";
-import { messageOf } from "../base/errors.ts";
+import { asError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { ProgressMeter } from "../base/progress.ts";
 import { retry } from "../base/retry.ts";
@@ -9,7 +9,8 @@ import { extensionOf } from "../codec/compression.ts";
 import { type ObjectStore, StoreError } from "../storage/object-store.ts";
 import { partsPrefix } from "./backup-name.ts";
 import type { ManifestPart } from "./manifest.ts";
-import type { PackJob, PackNote, PackResult, PackedMember } from "./pack-part.ts";
+import type { PackResult } from "./pack-blocks.ts";
+import type { PackJob, PackNote, PackedMember } from "./pack-part.ts";
 import type { PlannedPart } from "./part-plan.ts";
 import { ThreadPool } from "./thread-pool.ts";
 
@@ -127,5 +128,3 @@ async function pushOne(
 /** `none` has no extension, and then no dot. */
 export const withExtension = (tarName: string, extension: string): string =>
   extension === "" ? tarName : `${tarName}.${extension}`;
-
-const asError = (reason: unknown): Error => (reason instanceof Error ? reason : new Error(messageOf(reason)));

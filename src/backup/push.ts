@@ -1,18 +1,18 @@
 // Takes a full or delta backup of a running server's data directory. Storage format, section 9.
 
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import type { Clock } from "../base/clock.ts";
-import { AppError } from "../base/errors.ts";
 import type { Json } from "../base/lossless-json.ts";
 import type { Log } from "../base/log.ts";
 import { type Progress, ProgressMeter } from "../base/progress.ts";
 import type { Compression } from "../codec/compression.ts";
-import { type CipherKey, cipherOf } from "../codec/encryption.ts";
+import type { CipherKey } from "../codec/encryption.ts";
 import { type BackupSession, type BackupStop, startBackup } from "../postgres/backup-session.ts";
 import type { ServerAddress } from "../postgres/server-address.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { formatLsn } from "../wal/lsn.ts";
-import { backupNameFor, backupPrefix, sentinelKey } from "./backup-name.ts";
-import { waitForArchiver } from "./archive-wait.ts";
+import { backupNameFor } from "./backup-name.ts";
 import { type DataWalk, walkDataDirectory } from "./data-walk.ts";
 import { readDatabaseNames } from "./database-names.ts";
 import { deltaDecider } from "./delta-plan.ts";
@@ -22,16 +22,12 @@ import type { ManifestPart } from "./manifest.ts";
 import { PushBook } from "./push-book.ts";
 import { type PlannedFile, planParts } from "./part-plan.ts";
 import { type BaseSettings, type ChosenBase, type ReadyBase, chooseBase, openBase } from "./push-base.ts";
-import {
-  type FinishTools,
-  SentinelUnknownError,
-  pushControlFile,
-  pushDescription,
-  pushLabel,
-} from "./push-finish.ts";
+import { completePush, finishTools } from "./push-complete.ts";
+import { SentinelUnknownError, pushControlFile } from "./push-finish.ts";
 import { pushParts } from "./push-parts.ts";
-import { markChainPermanent } from "./push-permanent.ts";
 import { type PushServer, ancestorsOf, readControlFile, readPushServer, timelineOf } from "./push-server.ts";
+import { clearLeftovers, removeParts } from "./push-leftovers.ts";
+import { watchServer } from "./push-watch.ts";
 import type { Sentinel } from "./sentinel.ts";
 
 export interface PushSettings extends BaseSettings {
@@ -95,7 +91,7 @@ export async function pushBackup(settings: PushSettings, tools: PushTools): Prom
   await clearLeftovers(run.name, tools);
   const lost = new AbortController();
   const guarded: PushTools = { ...tools, signal: AbortSignal.any([signal, lost.signal]) };
-  const watching = watchSession(session, settings.aliveCheckMs, guarded, lost);
+  const watching = watchServer(() => session.ping(), settings.aliveCheckMs, guarded, lost);
   try {
     return await push(run, settings, guarded, session);
   } catch (error) {
@@ -145,20 +141,6 @@ async function openRun(
   return { name, server, ready, startTime };
 }
 
-/** A backup of the same name must not be written over, and a failed run's parts must not be taken for ours. */
-async function clearLeftovers(name: string, { store, log, signal }: PushTools): Promise<void> {
-  if ((await store.head(sentinelKey(name), signal)) !== null)
-    throw new AppError(`backup "${name}" exists already`, {
-      code: "BACKUP_EXISTS",
-      hint: "on a standby wait for its next restart point; a new checkpoint on the primary brings one",
-    });
-  const keys: string[] = [];
-  for await (const { key } of store.list(backupPrefix(name), signal)) keys.push(key);
-  if (keys.length === 0) return;
-  log.warn("removing what a failed backup of this name left", { name, objects: keys.length });
-  await store.delete(keys, signal);
-}
-
 async function push(
   run: PushRun,
   settings: PushSettings,
@@ -177,60 +159,35 @@ async function push(
   const book = new PushBook();
   await packAll(walk, run, settings, tools, session, book);
   const { bytes: controlBytes } = await readControlFile(server.dataDirectory, clock, signal);
-  const cipher = await cipherOf(tools.cipherKey);
-  const finish: FinishTools = {
-    store: tools.store,
-    codec: { compression: tools.compression, cipher },
-    signal,
-  };
-  const control = await pushControlFile(name, server.dataDirectory, controlBytes, finish);
+  const { mode, uid, gid, mtimeMs } = await stat(join(server.dataDirectory, "global/pg_control"));
+  const head = { mode, uid, gid, mtimeSeconds: Math.round(mtimeMs / 1000) };
+  const finish = await finishTools(tools);
+  const control = await pushControlFile(name, head, controlBytes, finish);
   const databases = settings.hasDatabaseNames
     ? await readDatabaseNames(session.sql, tools.server, log)
     : new Map<string, DatabaseNames>();
   const stop = await session.stop({ signal });
-  const label = await pushLabel(name, stop, finish);
-  book.labels(label.name);
   book.judgeTorn(stop, log);
-  await (tools.waitForWal ?? defaultWait(settings, tools, run))(stop, signal);
-  const parts = [...book.parts, control, label];
-  const labelBytes = Buffer.byteLength(stop.label) + Buffer.byteLength(stop.tablespaceMap);
-  const sentinel: Sentinel = {
-    startLsn: session.start,
-    finishLsn: stop.stop,
-    delta: ready?.origin ?? null,
-    pgVersion: server.versionNumber,
-    systemIdentifier: server.systemIdentifier,
-    uncompressedBytes: book.memberBytes + controlBytes.byteLength + labelBytes,
-    compressedBytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
-    dataCatalogBytes: walk.catalogBytes,
-    spec:
-      walk.tablespaces.length === 0
-        ? null
-        : { basePrefix: server.dataDirectory, tablespaces: walk.tablespaces },
-    userData: settings.userData,
-    hasNoFilesMetadata: !settings.hasFilesMetadata,
-    version: 2,
-    startTime,
-    finishTime: instantOfMs(clock.now()),
-    hostname: settings.hostname,
-    dataDirectory: server.dataDirectory,
-    isPermanent: settings.isPermanent,
-    embeddedFiles: null,
-  };
-  if (settings.isPermanent && ready !== null) await markChainPermanent(ready.origin.from, tools);
-  const files = { files: book.files, tarFileSets: book.tarFileSets, databases, corrupt: book.corrupt };
-  const source = { volume: server.volume, lookedAt, databases: server.databases };
-  await pushDescription(
-    { name, sentinel, files: settings.hasFilesMetadata ? files : null, parts, source },
+  return completePush(
+    {
+      name,
+      server,
+      start: session.start,
+      stop,
+      delta: ready?.origin ?? null,
+      control,
+      memberBytes: book.memberBytes + controlBytes.byteLength,
+      catalogBytes: walk.catalogBytes,
+      tablespaces: walk.tablespaces,
+      databases,
+      startTime,
+      lookedAt,
+    },
+    book,
+    settings,
+    tools,
     finish,
   );
-  log.info("backup stored", {
-    name,
-    parts: parts.length,
-    bytes: sentinel.compressedBytes,
-    store: tools.store.name,
-  });
-  return { name, sentinel, parts, corrupt: book.corrupt };
 }
 
 async function packAll(
@@ -273,47 +230,3 @@ async function packAll(
   );
   meter.finish();
 }
-
-/** Ends the push when the server does. */
-async function watchSession(
-  session: BackupSession,
-  everyMs: number,
-  { clock, signal }: PushTools,
-  lost: AbortController,
-): Promise<void> {
-  if (everyMs === 0) return;
-  while (!signal.aborted) {
-    try {
-      await clock.sleep(everyMs, signal);
-      await session.ping();
-    } catch (error) {
-      if (!signal.aborted) lost.abort(error);
-    }
-  }
-}
-
-async function removeParts(name: string, { store, log }: PushTools): Promise<void> {
-  const signal = AbortSignal.timeout(CLEAN_UP_MS);
-  try {
-    const keys: string[] = [];
-    for await (const { key } of store.list(backupPrefix(name), signal)) keys.push(key);
-    await store.delete(keys, signal);
-  } catch (error) {
-    log.warn("what the failed backup stored could not be removed; `delete garbage` will", {
-      name,
-      because: error,
-    });
-  }
-}
-
-function defaultWait(
-  settings: PushSettings,
-  tools: PushTools,
-  { name, server }: PushRun,
-): (stop: BackupStop, signal: AbortSignal) => Promise<void> {
-  return (stop, signal) =>
-    waitForArchiver(stop, name, server.segmentBytes, settings.archiveTimeoutMs, { ...tools, signal });
-}
-
-/** Cleaning up after a failure must not hang on the store that failed. */
-const CLEAN_UP_MS = 15_000;

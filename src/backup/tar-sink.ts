@@ -11,6 +11,8 @@ export interface TarMemberHead {
   readonly kind: "file" | "directory" | "symlink" | "other";
   /** Permission bits. */
   readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
   readonly bytes: number;
   /** Whole seconds since 1970. */
   readonly mtimeSeconds: number;
@@ -122,6 +124,8 @@ export class TarSink {
       name,
       kind,
       mode: numberAt(this.#block, 100, 8) & 0o7777,
+      uid: numberAt(this.#block, 108, 8),
+      gid: numberAt(this.#block, 116, 8),
       bytes: kind === "file" ? size : 0,
       mtimeSeconds: this.#extended.mtimeSeconds ?? numberAt(this.#block, 136, 12),
     };

@@ -49,3 +49,7 @@ export function messageOf(thrown: unknown): string {
   const own = thrown.message === "" ? thrown.name : thrown.message;
   return thrown.cause === undefined ? own : `${own}: ${messageOf(thrown.cause)}`;
 }
+
+/** Whatever was thrown, as an Error. */
+export const asError = (thrown: unknown): Error =>
+  thrown instanceof Error ? thrown : new Error(messageOf(thrown));

@@ -11,6 +11,7 @@ import type { TimelineId } from "../wal/segment-name.ts";
 import { encodeStatus } from "../wal/stream-message.ts";
 import { ByteQueue } from "./byte-queue.ts";
 import { type ParsedMessage, ReplicationParser, type ReplicationRow } from "./replication-parser.ts";
+import { identifier, message, text } from "./replication-wire.ts";
 import { clientSettings, describeAddress, type ServerAddress } from "./server-address.ts";
 import { asServerError, ServerError } from "./server-error.ts";
 
@@ -177,6 +178,30 @@ export class ReplicationConnection implements AsyncDisposable {
   }
 
   /**
+   * Runs a command without a deadline and yields every message of its answer, without the last `ready`. What the server
+   * refuses is thrown (ServerError) once it is ready again. Left early, the connection is closed.
+   */
+  async *run(sql: string, signal: AbortSignal): AsyncGenerator<ParsedMessage, void, undefined> {
+    this.#begin("command");
+    this.#query(sql);
+    let refusal: ServerError | null = null;
+    try {
+      for (;;) {
+        const event = await this.#queue.take(signal).catch((error: unknown) => {
+          throw signal.aborted ? error : (refusal ?? error);
+        });
+        if (event.kind === "error") refusal = event.error;
+        else if (event.kind !== "ready") yield event;
+        else break;
+      }
+      this.#state = "idle";
+    } finally {
+      if (this.#is("command")) await this.close();
+    }
+    if (refusal !== null) throw refusal;
+  }
+
+  /**
    * Reports positions, now and then every `statusIntervalMs`. Harmless when no stream is open. The same positions are not sent twice
    * in answer to the same message: at a shutdown the walsender ends on the first, and a write to it would cost us its last words.
    */
@@ -260,6 +285,9 @@ export class ReplicationConnection implements AsyncDisposable {
             if (refusal !== null) throw refusal;
             return yield { kind: "copyDone", end: next ?? { kind: "asked" } };
           case "copyBoth":
+          case "notice":
+          case "archive":
+          case "archiveData":
             break;
         }
       }
@@ -345,7 +373,7 @@ export class ReplicationConnection implements AsyncDisposable {
     this.#heardMs = this.#options.clock.monotonicMs();
     this.#heardSinceStatus = true;
     for (const parsed of this.#parser.feed(data)) {
-      this.#queue.put(parsed, parsed.kind === "wal" ? parsed.bytes.byteLength : 0);
+      this.#queue.put(parsed, "bytes" in parsed ? parsed.bytes.byteLength : 0);
     }
   }
 
@@ -382,25 +410,6 @@ interface PgConnection {
     event: "parameterStatus",
     listener: (message: { parameterName: string; parameterValue: string }) => void,
   ): void;
-}
-
-function text(row: ReplicationRow | undefined, column: number): string {
-  const value = row?.[column];
-  if (value === null || value === undefined)
-    throw new ServerError(`the walsender's answer lacks column ${column}`);
-  return value;
-}
-
-function message(type: string, body: Uint8Array): Buffer {
-  const head = Buffer.alloc(5);
-  head.write(type, 0, "latin1");
-  head.writeInt32BE(body.length + 4, 1);
-  return Buffer.concat([head, body]);
-}
-
-/** Quoted for the replication grammar. */
-function identifier(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }
 
 const COMMAND_LIMIT_MS = 60_000;

@@ -12,6 +12,7 @@ export const SQLSTATE = {
   invalidPassword: "28P01",
   noHbaEntry: "28000",
   readOnlyTransaction: "25006",
+  dataCorrupted: "XX001",
 } as const;
 
 export class ServerError extends AppError {

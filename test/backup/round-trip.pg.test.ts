@@ -9,7 +9,16 @@ import { test } from "node:test";
 import type { Method } from "../../src/codec/compression.ts";
 import { type CipherKey, cipherOf } from "../../src/codec/encryption.ts";
 import { openFolderStore } from "../../src/storage/folder-store.ts";
-import { type Sealing, backupSource, churn, dump, fetch, fill, push } from "../support/backup-source.ts";
+import {
+  type Sealing,
+  archived,
+  backupSource,
+  churn,
+  dump,
+  fetch,
+  fill,
+  push,
+} from "../support/backup-source.ts";
 import { postgresMajor, scratchFolder } from "../support/scratch-postgres.ts";
 import { checkBackup } from "../support/walg-structure-checker.ts";
 import { fixtureCipher } from "../support/walg-fixtures.ts";
@@ -81,14 +90,4 @@ for (const tablespaces of [false, true]) {
       });
     }
   });
-}
-
-/** Ends the open segment and waits until the archive has it. */
-async function archived(server: Awaited<ReturnType<typeof backupSource>>["server"]): Promise<void> {
-  const name = await server.psql("select pg_walfile_name(pg_switch_wal())");
-  for (;;) {
-    const last = await server.psql("select coalesce(last_archived_wal, '') from pg_stat_archiver");
-    if (last.slice(0, 24) >= name) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }

@@ -35,7 +35,11 @@ const refusal = (code: string, text: string): Buffer =>
 const copyBoth = message("W", Buffer.from([0, 0, 0]));
 const copyDone = message("c", Buffer.alloc(0));
 const ready = message("Z", Buffer.from("I"));
-const notice = message("N", Buffer.from("SNOTICE\0Mhello\0\0"));
+const notice = message("N", Buffer.from("SHINWEIS\0VNOTICE\0Mhello\0\0"));
+const copyOut = message("H", Buffer.from([0, 0, 0]));
+const archive = (name: string, path: string): Buffer => message("d", Buffer.from(`n${name}\0${path}\0`));
+const archiveData = (text: string): Buffer => message("d", Buffer.from(`d${text}`));
+const progress = message("d", Buffer.from("p\0\0\0\0\0\0\0\u0007", "latin1"));
 
 /** Feeds the bytes cut at these places; WAL pieces of one message are joined again. */
 function parse(bytes: Buffer, cuts: readonly number[]): readonly string[] {
@@ -51,6 +55,12 @@ function parse(bytes: Buffer, cuts: readonly number[]): readonly string[] {
   const told: string[] = [];
   let pending: { lsn: bigint; bytes: Buffer } | null = null;
   for (const one of seen) {
+    if (one.kind === "archiveData") {
+      const text = Buffer.from(one.bytes).toString();
+      if (told.at(-1)?.startsWith("data ") === true) told.push(told.pop()! + text);
+      else told.push(`data ${text}`);
+      continue;
+    }
     if (one.kind === "wal") {
       if (pending === null) pending = { lsn: one.lsn, bytes: Buffer.from(one.bytes) };
       else {
@@ -92,6 +102,7 @@ const CONVERSATION = Buffer.concat([
 
 test("a conversation in one piece is read in its order", () => {
   assert.deepEqual(parse(CONVERSATION, []), [
+    '{"kind":"notice","severity":"NOTICE","text":"hello"}',
     '{"kind":"copyBoth"}',
     "wal 16777216 616263646566 end 16777222 server 64424509440",
     '{"kind":"keepalive","serverEnd":"16777222","replyRequested":true}',
@@ -125,5 +136,49 @@ test("the same is read wherever the bytes are cut", () => {
       assert.deepEqual(parse(CONVERSATION, cuts), whole);
     }),
     { numRuns: 300 },
+  );
+});
+
+test("a base backup is read wherever the bytes are cut, and its data is not gathered", () => {
+  const answer = Buffer.concat([
+    row("0/2000028", "1"),
+    row("16385", "/srv/fast", "12"),
+    complete("SELECT"),
+    copyOut,
+    archive("16385.tar", "/srv/fast"),
+    archiveData("abc"),
+    archiveData("defg"),
+    progress,
+    archive("base.tar", ""),
+    archiveData("hij"),
+    archiveData(""),
+    notice,
+    copyDone,
+    row("0/3000100", "1"),
+    complete("BASE_BACKUP"),
+    ready,
+  ]);
+  const told = [
+    '{"kind":"row","row":["0/2000028","1"]}',
+    '{"kind":"row","row":["16385","/srv/fast","12"]}',
+    '{"kind":"complete","tag":"SELECT"}',
+    '{"kind":"archive","name":"16385.tar","path":"/srv/fast"}',
+    "data abcdefg",
+    '{"kind":"archive","name":"base.tar","path":""}',
+    "data hij",
+    '{"kind":"notice","severity":"NOTICE","text":"hello"}',
+    '{"kind":"copyDone"}',
+    '{"kind":"row","row":["0/3000100","1"]}',
+    '{"kind":"complete","tag":"BASE_BACKUP"}',
+    '{"kind":"ready"}',
+  ];
+  for (let cut = 0; cut <= answer.length; cut += 1)
+    assert.deepEqual(parse(answer, [cut]), told, `cut at ${cut}`);
+  const half = archiveData("x".repeat(1000)).subarray(0, 500);
+  const pieces = [...new ReplicationParser().feed(half)];
+  assert.deepEqual(
+    pieces.map((piece) => (piece.kind === "archiveData" ? piece.bytes.byteLength : piece.kind)),
+    [494],
+    "what is there of a message is handed on",
   );
 });

@@ -2,10 +2,9 @@
 
 import { hostname } from "node:os";
 import { resolve } from "node:path";
-import { AppError } from "../../base/errors.ts";
 import { type Json, parseLossless } from "../../base/lossless-json.ts";
 import type { BackupSelector } from "../../backup/catalog.ts";
-import type { PushSettings } from "../../backup/push.ts";
+import type { PushResult, PushSettings, PushTools } from "../../backup/push.ts";
 import { TARGET_STORAGE } from "./backup-list.ts";
 import { argumentCount, type Call, type FlagValues, type Settings, type WalgCommand } from "./command.ts";
 import { parseDuration, UsageError } from "./flags.ts";
@@ -82,21 +81,27 @@ async function push(call: Call): Promise<number> {
     onProgress: progressShower(call, "backup"),
   };
   const directory = args[0];
-  if (directory === undefined) return pushRemotely(call);
-  const { pushBackup } = await import("../../backup/push.ts");
-  const result = await pushBackup(pushSettings(call, resolve(directory)), tools);
+  const result =
+    directory === undefined
+      ? await pushRemotely(call, tools)
+      : await (
+          await import("../../backup/push.ts")
+        ).pushBackup(pushSettings(call, resolve(directory)), tools);
   if (result.corrupt.size > 0)
     log.warn("pages with wrong checksums are in the backup as they are", { files: result.corrupt.size });
   log.info(`Wrote backup with name ${result.name} to storage default`);
   return 0;
 }
 
-async function pushRemotely({ log }: Call): Promise<number> {
-  log.debug("no directory was given");
-  throw new AppError("backup-push needs the data directory as its argument", {
-    code: "REMOTE_BACKUP",
-    hint: "give $PGDATA",
-  });
+/** Without a directory: everything comes from the server over the replication protocol. */
+async function pushRemotely(call: Call, tools: PushTools): Promise<PushResult> {
+  const settings = pushSettings(call, "");
+  const { log } = call;
+  log.info("Running remote backup through Postgres connection.");
+  if (settings.maxSteps > 0 && !settings.isForcedFull)
+    log.info("a backup over the replication protocol is always full; with [db_directory] it may be a delta");
+  const { pushRemoteBackup } = await import("../../backup/push-remote.ts");
+  return pushRemoteBackup({ ...settings, uploadQueue: call.settings.count("WALG_UPLOAD_QUEUE", 2) }, tools);
 }
 
 /** What flags and settings ask of a backup. */
