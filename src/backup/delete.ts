@@ -3,18 +3,22 @@
 import type { Log } from "../base/log.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
 import { deletionMark, type DeletePlan } from "./delete-plan.ts";
+import { type RacingStore, RemovedSentinels } from "./delete-race.ts";
 
 /**
  * Removes what `plan` says: sentinels first (deltas before their bases, one by one), then parts and metadata, then WAL from
  * the oldest on. Returns the number of objects. Throws StoreError with the keys that could not be deleted; what a stopped
- * deletion left is found again by the same command.
+ * deletion left is found again by the same command. Throws AppError `DELETE_RACE` when a delta of a removed backup was taken
+ * meanwhile: its bases are put back then.
  */
 export async function executeDeletion(
   plan: DeletePlan,
-  store: Pick<ObjectStore, "delete">,
+  store: RacingStore,
   { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
 ): Promise<number> {
-  for (const sentinel of plan.sentinels) await store.delete([sentinel], signal);
+  const removed = new RemovedSentinels(store, signal);
+  for (const sentinel of plan.sentinels) await removed.remove(sentinel);
+  await removed.check();
   await inBatches(plan.objects, store, signal);
   await inBatches(plan.marks, store, signal);
   await inBatches(plan.wal, store, signal);

@@ -98,7 +98,7 @@ export async function planRetention(
 
 /** Plans and removes; for the schedule, after each backup. */
 export async function applyRetention(
-  store: Pick<ObjectStore, "name" | "get" | "list" | "delete">,
+  store: Pick<ObjectStore, "name" | "get" | "list" | "put" | "delete">,
   policy: RetentionPolicy,
   segmentBytes: number,
   tools: { readonly clock: Clock; readonly log: Log; readonly signal: AbortSignal },

@@ -318,6 +318,10 @@ test("nothing that a kept backup needs is removed, wherever a deletion stops", a
       const left = new Set(history.keys);
       let calls = 0;
       const store = {
+        name: "memory://history",
+        get: () => Promise.resolve(null),
+        put: () => Promise.reject(new Error("nothing is put back")),
+        list: async function* () {},
         delete: (keys: readonly string[]): Promise<void> => {
           // A stop in the middle of a call leaves some of its keys.
           if (calls === stopAt) {
