@@ -1,7 +1,7 @@
 // Fetches and unpacks parts, several at once, in bounded memory.
 
 import type { Clock } from "../base/clock.ts";
-import { AppError, messageOf } from "../base/errors.ts";
+import { AppError, asError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { ProgressMeter } from "../base/progress.ts";
 import { retry } from "../base/retry.ts";
@@ -24,6 +24,8 @@ export interface FetchPartsTools {
   readonly signal: AbortSignal;
   readonly meter: ProgressMeter;
   readonly owner: Owner | null;
+  /** Tries more for a part; null: BACKOFF's own. */
+  readonly retries: number | null;
   /** Keys of the parts that an earlier fetch brought through. */
   readonly done: ReadonlySet<string>;
   /** Notes that a part is through. */
@@ -127,7 +129,7 @@ async function fetchWithRetry(
       damages += 1;
       return !holdsIncrements && damages < DAMAGES_MOST;
     },
-    BACKOFF,
+    tools.retries === null ? BACKOFF : { ...PATIENT, tries: tools.retries + 1 },
     tools,
   );
 }
@@ -218,10 +220,10 @@ const diskFull = (directory: string, cause: unknown): AppError =>
     cause,
   });
 
-const asError = (reason: unknown): Error => (reason instanceof Error ? reason : new Error(messageOf(reason)));
-
 /** The second time the same part is damaged, the store has it so. */
 const DAMAGES_MOST = 2;
 /** An unrecoverable restore is reported within two minutes. */
 const BACKOFF = { firstMs: 500, mostMs: 10_000, tries: 4, totalMs: 60_000 } as const;
+/** Whoever sets the number of retries decides how long it may take. */
+const PATIENT = { firstMs: 500, mostMs: 60_000 } as const;
 const HALF_SECOND_NS = 500_000_000n;

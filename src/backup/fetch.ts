@@ -51,6 +51,10 @@ export interface FetchSettings {
   readonly only: readonly string[];
   /** WALG_DOWNLOAD_CONCURRENCY, bounded here: parts and worker threads at once. */
   readonly concurrency: number;
+  /** WALG_DOWNLOAD_FILE_RETRIES: tries more for a part; null: three, within a minute. */
+  readonly retries?: number | null;
+  /** WALG_TAR_DISABLE_FSYNC: what was restored is not made durable. */
+  readonly skipsSync?: boolean;
   /** Major version of the Postgres that will start on it; null: not checked. */
   readonly serverMajor: number | null;
   /** Owner of what is written when this runs as root; null: whoever runs this. */
@@ -106,7 +110,8 @@ export async function fetchBackup(settings: FetchSettings, tools: FetchTools): P
   const facts = scope.isPartial
     ? null
     : await completeDirectory(settings.directory, plan.newest, tablespaces, settings.owner);
-  await syncTree(settings.directory, tablespaces);
+  if (settings.skipsSync === true) log.warn("what was restored is not synced: a power cut may spoil it");
+  else await syncTree(settings.directory, tablespaces);
   signal.throwIfAborted();
   if (facts !== null) await releaseDirectory(settings.directory, settings.owner);
   await removeMarker(settings.directory);
@@ -211,13 +216,13 @@ function planHash(plan: FetchPlan, tablespaces: readonly Tablespace[], filters: 
 }
 
 async function fetchStep(
-  { directory, concurrency, owner }: FetchSettings,
+  { directory, concurrency, owner, retries = null }: FetchSettings,
   step: FetchStep,
   done: ReadonlySet<string>,
   pool: ThreadPool<UnpackJob>,
   tools: FetchTools & { readonly meter: ProgressMeter },
 ): Promise<void> {
-  const work = { ...tools, owner, done, onDone: (key: string) => addToMarker(directory, key) };
+  const work = { ...tools, owner, retries, done, onDone: (key: string) => addToMarker(directory, key) };
   const arrivals = new Arrivals(step);
   for (const isLast of [false, true]) {
     const parts = step.parts.filter(({ role }) => (role !== "files") === isLast);

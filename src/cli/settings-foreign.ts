@@ -173,7 +173,15 @@ export const FOREIGN_SETTINGS: readonly ForeignSetting[] = [
     ],
     sentence: "has no effect: it belongs to a kind of store that is not supported",
   },
-  { names: ["PGBACKREST_STANZA"], sentence: "has no effect: repositories of pgBackRest are not read" },
+  {
+    names: ["PGBACKREST_STANZA"],
+    sentence: "counts only for the `pgbackrest` commands, which read repositories of pgBackRest",
+  },
+  {
+    names: ["ADMIN_TOKEN", "ADMIN_TOKEN_FILE"],
+    sentence:
+      "has no effect: nothing can be changed over the network; run the holdfast commands on the machine",
+  },
   {
     names: ["POSTGRES_INITDB_WALDIR"],
     refused: true,

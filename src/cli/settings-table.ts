@@ -91,13 +91,6 @@ export const NODE_TABLE = {
     "How long a stop may take in all; the container's own limit must be longer.",
     { fallback: 60_000, shownDefault: "60s" },
   ),
-  ADMIN_TOKEN: setting(
-    "Node",
-    "secret",
-    secret,
-    "Token for the API from other machines; without one only this machine may change anything.",
-    { secret: true },
-  ),
   LOG_LEVEL: setting(
     "Node",
     "one of `debug`, `info`, `warn`, `error`",

@@ -1,6 +1,7 @@
 // The shape of the settings, as the rest of the program sees them.
 
 import type { LogLevel } from "../base/log.ts";
+import type { Json } from "../base/lossless-json.ts";
 import type { Secret } from "../base/secret.ts";
 import type { Parameters } from "../postgres/parameters.ts";
 import type { RestoreRequest } from "../recovery/target.ts";
@@ -37,7 +38,6 @@ export interface NodeSettings {
   };
   readonly listenAddress: string;
   readonly stopTimeoutMs: number;
-  readonly adminToken: Secret | null;
   readonly logLevel: LogLevel;
   readonly logFormat: "text" | "json";
   /** null: look at the container's limit. */
@@ -93,8 +93,6 @@ export interface WalSettings {
   readonly slot: string;
   /** Segment size of a new cluster. */
   readonly segmentBytes: number;
-  readonly preventOverwrite: boolean;
-  readonly uploadConcurrency: number;
   readonly downloadConcurrency: number;
   readonly prefetchDirectory: string;
 }
@@ -106,20 +104,20 @@ export interface BackupSettings {
   /** 0: by count alone. */
   readonly retainDays: number;
   readonly diskConcurrency: number;
-  readonly uploadQueue: number;
   readonly partBytes: number;
   readonly diskBytesPerSecond: number | null;
   readonly networkBytesPerSecond: number | null;
   readonly deltaMaxSteps: number;
   readonly deltaOrigin: "LATEST" | "LATEST_FULL";
-  readonly userData: string | null;
+  readonly userData: Json;
   readonly verifyPages: boolean;
   readonly storeAllCorruptBlocks: boolean;
   readonly withoutFilesMetadata: boolean;
   readonly disablePartialRestore: boolean;
   readonly aliveCheckMs: number;
   readonly stopTimeoutMs: number | null;
-  readonly fileRetries: number;
+  /** null: as long as a restore may take to be given up. */
+  readonly fileRetries: number | null;
 }
 
 export interface RestoreSettings {

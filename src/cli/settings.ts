@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { AppError, EXIT } from "../base/errors.ts";
+import { parseLossless } from "../base/lossless-json.ts";
 import {
   type Environment,
   type Findings,
@@ -127,7 +128,6 @@ function assembleNode(values: ValuesOf<typeof NODE_TABLE>): NodeSettings {
     },
     listenAddress: values.LISTEN_ADDRESS ?? "*",
     stopTimeoutMs: values.STOP_TIMEOUT ?? 60_000,
-    adminToken: values.ADMIN_TOKEN,
     logLevel: values.LOG_LEVEL ?? "info",
     logFormat: values.LOG_FORMAT ?? "text",
     memoryLimitBytes: values.MEMORY_LIMIT,
@@ -178,8 +178,6 @@ function assembleWal(
     flushIntervalMs: work.WAL_FLUSH_INTERVAL ?? 1_000,
     slot: values.WALG_SLOTNAME ?? "holdfast",
     segmentBytes: segmentMb << 20,
-    preventOverwrite: values.WALG_PREVENT_WAL_OVERWRITE ?? true,
-    uploadConcurrency: values.WALG_UPLOAD_CONCURRENCY ?? 16,
     downloadConcurrency: values.WALG_DOWNLOAD_CONCURRENCY ?? 10,
     prefetchDirectory: values.WALG_PREFETCH_DIR ?? join(node.volume, "holdfast", "prefetch"),
   };
@@ -196,20 +194,19 @@ function assembleBackup(
     retainCount: work.BACKUP_RETAIN_COUNT ?? 7,
     retainDays: work.BACKUP_RETAIN_DAYS ?? 0,
     diskConcurrency: values.WALG_UPLOAD_DISK_CONCURRENCY ?? 1,
-    uploadQueue: values.WALG_UPLOAD_QUEUE ?? 2,
     partBytes: values.WALG_TAR_SIZE_THRESHOLD ?? 1_073_741_823,
     diskBytesPerSecond: values.WALG_DISK_RATE_LIMIT,
     networkBytesPerSecond: store.WALG_NETWORK_RATE_LIMIT,
     deltaMaxSteps: values.WALG_DELTA_MAX_STEPS ?? 0,
     deltaOrigin: values.WALG_DELTA_ORIGIN ?? "LATEST",
-    userData: values.WALG_SENTINEL_USER_DATA,
+    userData: values.WALG_SENTINEL_USER_DATA === null ? null : parseLossless(values.WALG_SENTINEL_USER_DATA),
     verifyPages: values.WALG_VERIFY_PAGE_CHECKSUMS ?? true,
     storeAllCorruptBlocks: values.WALG_STORE_ALL_CORRUPT_BLOCKS ?? false,
     withoutFilesMetadata: values.WALG_WITHOUT_FILES_METADATA ?? false,
     disablePartialRestore: values.WALG_DISABLE_PARTIAL_RESTORE ?? false,
     aliveCheckMs: values.WALG_ALIVE_CHECK_INTERVAL ?? 60_000,
     stopTimeoutMs: values.WALG_STOP_BACKUP_TIMEOUT,
-    fileRetries: values.WALG_DOWNLOAD_FILE_RETRIES ?? 15,
+    fileRetries: values.WALG_DOWNLOAD_FILE_RETRIES,
   };
 }
 

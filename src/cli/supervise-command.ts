@@ -199,6 +199,7 @@ async function nodeSettingsOf(
     durability: settings.durability.mode,
     backup: {
       schedule: backup.schedule,
+      fetch: { concurrency: wal.downloadConcurrency, retries: backup.fileRetries },
       retention: { fullBackups: backup.retainCount, windowMs: backup.retainDays * 86_400_000 },
       push: {
         thresholdBytes: backup.partBytes,

@@ -5,8 +5,19 @@ import type { Secret } from "../base/secret.ts";
 /** `off`: plain. `require`: encrypted, whoever answers. `verify`: encrypted, and the certificate is checked against `ca`. */
 export type Tls =
   | { readonly kind: "off" }
-  | { readonly kind: "require" }
-  | { readonly kind: "verify"; readonly ca: string; readonly serverName?: string };
+  | { readonly kind: "require"; readonly client?: ClientCertificate }
+  | {
+      readonly kind: "verify";
+      readonly ca: string;
+      readonly serverName?: string;
+      readonly client?: ClientCertificate;
+    };
+
+/** What is shown to a server that asks who connects; PEM. */
+export interface ClientCertificate {
+  readonly certificate: string;
+  readonly key: Secret;
+}
 
 export interface ServerAddress {
   /** A name, an IP address, or the folder of a Unix socket (begins with `/`). */
@@ -63,13 +74,24 @@ export interface ClientSettings {
   readonly application_name: string;
   readonly connectionTimeoutMillis: number;
   readonly keepAlive: boolean;
-  readonly ssl: false | { rejectUnauthorized: boolean; ca?: string; servername?: string };
+  readonly ssl: false | TlsSettings;
+}
+
+interface TlsSettings {
+  readonly rejectUnauthorized: boolean;
+  readonly ca?: string;
+  readonly servername?: string;
+  readonly cert?: string;
+  readonly key?: string;
 }
 
 function tlsSettings(tls: Tls = { kind: "off" }): ClientSettings["ssl"] {
   if (tls.kind === "off") return false;
-  if (tls.kind === "require") return { rejectUnauthorized: false };
+  const client =
+    tls.client === undefined ? {} : { cert: tls.client.certificate, key: tls.client.key.reveal() };
+  if (tls.kind === "require") return { rejectUnauthorized: false, ...client };
   return {
+    ...client,
     rejectUnauthorized: true,
     ca: tls.ca,
     ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),

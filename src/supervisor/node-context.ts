@@ -4,6 +4,7 @@ import type { ArchiveSource } from "../archive/archive-source.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { RetentionPolicy } from "../backup/retention.ts";
+import type { FetchSettings } from "../backup/fetch.ts";
 import type { PushSettings } from "../backup/push.ts";
 import type { CipherKey } from "../codec/encryption.ts";
 import type { Codec } from "../codec/seal.ts";
@@ -49,6 +50,8 @@ export interface NodeSettings {
   readonly prefetchDirectory: string;
   readonly durability: string;
   readonly backup: {
+    /** WALG_DOWNLOAD_CONCURRENCY and WALG_DOWNLOAD_FILE_RETRIES of restores. */
+    readonly fetch: Pick<FetchSettings, "concurrency" | "retries">;
     readonly push: Omit<PushSettings, "dataDirectory" | "hostname">;
     readonly schedule: string | null;
     readonly retention: RetentionPolicy;

@@ -115,7 +115,7 @@ async function fetchInto(node: NodeContext, plan: RestorePlan, store: ObjectStor
       tablespaces: { kind: "as-they-were" },
       mask: null,
       only: [],
-      concurrency: settings.backup.push.concurrency,
+      ...settings.backup.fetch,
       serverMajor: programs.major,
       owner,
     },

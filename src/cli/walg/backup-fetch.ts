@@ -81,6 +81,11 @@ async function fetch(call: Call): Promise<number> {
     mask: flags.text("mask") ?? null,
     only: (flags.text("restore-only") ?? "").split(",").filter((name) => name !== ""),
     concurrency: Math.max(1, settings.count("WALG_DOWNLOAD_CONCURRENCY", 10)),
+    retries:
+      settings.text("WALG_DOWNLOAD_FILE_RETRIES") === undefined
+        ? null
+        : settings.count("WALG_DOWNLOAD_FILE_RETRIES", 0),
+    skipsSync: settings.isOn("WALG_TAR_DISABLE_FSYNC"),
     serverMajor: null,
     owner: await ownerFor(directory),
   };

@@ -5,14 +5,14 @@ import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, messageOf } from "../../base/errors.ts";
 import { Secret } from "../../base/secret.ts";
-import type { ServerAddress, Tls } from "../../postgres/server-address.ts";
+import type { ClientCertificate, ServerAddress, Tls } from "../../postgres/server-address.ts";
 import type { Settings } from "./command.ts";
 import { UsageError } from "./flags.ts";
 
 /** Where Debian's Postgres and Holdfast's own put their sockets, then where everybody else does. */
 const SOCKET_FOLDERS = ["/run/postgresql", "/var/run/postgresql", "/tmp"] as const;
 
-/** The server of PGHOST, PGPORT, PGUSER, PGPASSWORD, PGPASSFILE, PGDATABASE, PGSSLMODE, PGSSLROOTCERT; without PGHOST a local socket, else localhost. */
+/** The server of PGHOST, PGPORT, PGUSER, PGPASSWORD, PGPASSFILE, PGDATABASE, PGSSLMODE, PGSSLROOTCERT, PGSSLCERT, PGSSLKEY; without PGHOST a local socket, else localhost. */
 export async function serverOf(
   settings: Settings,
   hasSocket: (path: string) => boolean = existsSync,
@@ -94,17 +94,18 @@ async function fromPasswordFile(path: string, login: Login): Promise<string | un
 
 async function tlsOf(settings: Settings, host: string): Promise<Tls> {
   const mode = settings.text("PGSSLMODE") ?? "prefer";
+  const client = await clientCertificate(settings);
   switch (mode) {
     case "disable":
     case "allow":
       return { kind: "off" };
     case "prefer":
-      return { kind: /^(\/|localhost$|127\.|::1$)/.test(host) ? "off" : "require" };
+      return /^(\/|localhost$|127\.|::1$)/.test(host) ? { kind: "off" } : { kind: "require", ...client };
     case "require":
-      return { kind: "require" };
+      return { kind: "require", ...client };
     case "verify-ca":
     case "verify-full":
-      return { kind: "verify", ca: await authority(settings), serverName: host };
+      return { kind: "verify", ca: await authority(settings), serverName: host, ...client };
     default:
       throw new UsageError(
         `PGSSLMODE is "${mode}"`,
@@ -117,10 +118,31 @@ async function authority(settings: Settings): Promise<string> {
   const path = settings.text("PGSSLROOTCERT");
   if (path === undefined)
     throw new UsageError("PGSSLROOTCERT is not set, and PGSSLMODE asks to verify the server");
+  return readPem("PGSSLROOTCERT", path);
+}
+
+/** PGSSLCERT and PGSSLKEY; one without the other is no use. */
+async function clientCertificate(settings: Settings): Promise<{ readonly client?: ClientCertificate }> {
+  const [certificate, key] = [settings.text("PGSSLCERT"), settings.text("PGSSLKEY")];
+  if (certificate === undefined && key === undefined) return {};
+  if (certificate === undefined || key === undefined)
+    throw new UsageError(
+      `${certificate === undefined ? "PGSSLKEY" : "PGSSLCERT"} is set, and ${certificate === undefined ? "PGSSLCERT" : "PGSSLKEY"} is not`,
+      "set both, or neither",
+    );
+  return {
+    client: {
+      certificate: await readPem("PGSSLCERT", certificate),
+      key: new Secret(await readPem("PGSSLKEY", key)),
+    },
+  };
+}
+
+async function readPem(name: string, path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (error) {
-    throw new AppError(`could not read PGSSLROOTCERT "${path}": ${messageOf(error)}`, {
+    throw new AppError(`could not read ${name} "${path}": ${messageOf(error)}`, {
       code: "SERVER_CERTIFICATE",
       hint: "check the path",
       exitStatus: 2,
