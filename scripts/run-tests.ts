@@ -166,7 +166,8 @@ function inImage(major: Major, testFiles: readonly string[], concurrency: number
   const shared = fixtures();
   const name = `hf-tests-${major}-${process.pid}`;
   return [
-    DOCKER, "run", "--rm", "--name", name, "--network", "host", "--shm-size", "512m", "--entrypoint", NODE,
+    DOCKER, "run", "--rm", "--name", name, "--network", "host", "--shm-size", "512m",
+    "--tmpfs", "/small-disk:size=192m,mode=1777", "--entrypoint", NODE,
     "-v", `${REPOSITORY}:${REPOSITORY}`, "-v", `${shared}:${shared}:ro`, "-v", `${RGW_ROOT}:${RGW_ROOT}`, "-w", REPOSITORY,
     ...["HOLDFAST_SEEDS", "HOLDFAST_LONG"].flatMap((key) => (environment()[key] === undefined ? [] : ["-e", `${key}=${environment()[key]}`])),
     "-e", `HOLDFAST_WALG_FIXTURES=${shared}`, "-e", `RGW_ROOT=${RGW_ROOT}`,

@@ -61,7 +61,7 @@ const literal = (character: string): string => character.replaceAll(/[.*+?^${}()
 
 /**
  * Keeps everything outside the databases' folders, system databases and system tables, and of the other databases what
- * `only` names: `db`, `db/table` (schema public), `db/schema.table`; `*` stands for any characters. Throws AppError when
+ * `only` names, with indexes and TOAST tables as far as the backup tells them: `db`, `db/table` (schema public), `db/schema.table`; `*` stands for any characters. Throws AppError when
  * an entry names nothing that the backup knows.
  */
 export function databaseFilter(
@@ -70,6 +70,7 @@ export function databaseFilter(
 ): NameFilter {
   const chosen = new Map<number, ReadonlySet<number> | "all">();
   for (const entry of only) choose(entry, databases, chosen);
+  const system = new Map([...databases.values()].map(({ oid, tables }) => [oid, systemFiles(tables)]));
   return (name) => {
     const match = /^\/?(?:base|pg_tblspc\/\d+\/[^/]+)\/(\d+)\/([^/]+)$/.exec(name);
     if (match === null) return true;
@@ -77,6 +78,7 @@ export function databaseFilter(
     if (oid < FIRST_USER_OID) return true;
     const number = /^(\d+)/.exec(file)?.[1];
     if (number === undefined || Number(number) < FIRST_USER_OID) return true;
+    if (system.get(oid)?.has(Number(number)) === true) return true;
     const tables = chosen.get(oid);
     return tables === "all" || tables?.has(Number(number)) === true;
   };
@@ -109,14 +111,27 @@ function choose(
     );
 }
 
-/** File numbers of the tables that match, with their indexes and TOAST tables as far as they are listed under them. */
+/** File numbers of the tables that match, with what the backup lists under them, and their TOAST tables, whose names tell. */
 function filesOf(pattern: string, tables: Json): number[] {
   const wanted = wildcard(pattern);
-  return membersOf(tables)
-    .filter(([name]) => wanted.test(name))
-    .flatMap(([, table]) => [table, ...membersOf(field(table, "subtables")).map(([, sub]) => sub)])
+  const all = new Map(membersOf(tables));
+  const found = [...all].filter(([name]) => wanted.test(name)).map(([, table]) => table);
+  const toast = found.flatMap((table) => {
+    const name = `pg_toast.pg_toast_${Number(field(table, "oid"))}`;
+    return [all.get(name) ?? null, all.get(`${name}_index`) ?? null];
+  });
+  return [...found, ...toast]
+    .flatMap((table) => [table, ...membersOf(field(table, "subtables")).map(([, sub]) => sub)])
     .map((table) => field(table, "relfilenode"))
     .filter((node) => typeof node === "number");
+}
+
+/** Files of system tables: VACUUM FULL and the like give them numbers of the user's. */
+function systemFiles(tables: Json): ReadonlySet<number> {
+  const files = membersOf(tables)
+    .filter(([, table]) => Number(field(table, "oid")) < FIRST_USER_OID)
+    .map(([, table]) => Number(field(table, "relfilenode")));
+  return new Set(files);
 }
 
 const membersOf = (value: Json): [string, Json][] =>

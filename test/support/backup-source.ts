@@ -2,13 +2,15 @@
 
 import { mkdir, open, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { pushBackup, type PushResult, type PushSettings } from "../../src/backup/push.ts";
+import { pushBackup, type PushResult, type PushSettings, type PushTools } from "../../src/backup/push.ts";
+import { type RemotePushSettings, pushRemoteBackup } from "../../src/backup/push-remote.ts";
 import { fetchBackup, type FetchResult, type FetchSettings } from "../../src/backup/fetch.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { silentLog, type Log } from "../../src/base/log.ts";
 import type { Compression } from "../../src/codec/compression.ts";
 import type { CipherKey } from "../../src/codec/encryption.ts";
 import type { ServerAddress } from "../../src/postgres/server-address.ts";
+import type { BackupReader } from "../../src/backup/catalog.ts";
 import type { ObjectStore } from "../../src/storage/object-store.ts";
 import { type ScratchPostgres, programUser, scratchPostgres } from "./scratch-postgres.ts";
 import { chown } from "node:fs/promises";
@@ -93,8 +95,21 @@ export function push(
   return pushBackup(pushSettingsFor(server, more), tools);
 }
 
-export async function fetch(
+/** The same over the replication protocol. */
+export function pushRemotely(
+  server: ScratchPostgres,
   store: ObjectStore,
+  sealing: Sealing,
+  more: Partial<RemotePushSettings> = {},
+  { signal = never(), ...tools }: Partial<PushTools> = {},
+): Promise<PushResult> {
+  const settings = { ...pushSettingsFor(server), uploadQueue: 2, ...more };
+  const all = { store, server: addressOf(server), ...sealing, clock: systemClock, log: silentLog, signal };
+  return pushRemoteBackup(settings, { ...all, ...tools });
+}
+
+export async function fetch(
+  store: BackupReader,
   name: string,
   directory: string,
   { cipherKey }: Pick<Sealing, "cipherKey">,
@@ -177,4 +192,14 @@ export async function dump(server: ScratchPostgres): Promise<string> {
   const { stdout } = await server.run("pg_dumpall", ["--no-unlogged-table-data", "--no-sync"]);
   const random = /^\\(un)?restrict .*$/gm; // a token of newer releases that differs each time
   return stdout.replaceAll(random, "").replaceAll(/ LOCATION '[^']*'/g, " LOCATION ''");
+}
+
+/** Ends the open segment and waits until the archive has it. */
+export async function archived(server: ScratchPostgres): Promise<void> {
+  const name = await server.psql("select pg_walfile_name(pg_switch_wal())");
+  for (;;) {
+    const last = await server.psql("select coalesce(last_archived_wal, '') from pg_stat_archiver");
+    if (last.slice(0, 24) >= name) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
 }
