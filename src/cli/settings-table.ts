@@ -15,6 +15,16 @@ import {
 
 const secret = (value: string): Secret => new Secret(value);
 
+/** `*` alone, or names and addresses; null: everywhere. */
+const addresses = (value: string): readonly string[] | null => {
+  const names = list(value);
+  if (names.includes("*")) return null;
+  const odd = names.find((name) => !/^[A-Za-z0-9_.:-]+$/.test(name));
+  if (odd !== undefined)
+    throw new RangeError(`names "${odd}"; write addresses or names, or * for everywhere`);
+  return names;
+};
+
 /** Names of Postgres roles and databases of ours must fit NAMEDATALEN. */
 const sqlName = pattern(/^[^\0]{1,63}$/u, "write a name of 1 to 63 bytes");
 /** Becomes part of object keys and of slot names. */
@@ -126,9 +136,9 @@ export const NODE_TABLE = {
   LISTEN_ADDRESS: setting(
     "Node",
     "list of addresses",
-    text,
-    "Where the ports above listen; `*` is everywhere.",
-    { fallback: "*" },
+    addresses,
+    "Where the ports above listen besides 127.0.0.1; `*` is everywhere. Other nodes need the checks' port and Postgres's.",
+    { shownDefault: "`*`" },
   ),
   DATA_VOLUME: setting("Node", "path", text, "The volume.", { fallback: "/data" }),
   PGDATA: setting("Node", "path", text, "The data directory, a folder below the volume.", {

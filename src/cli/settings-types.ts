@@ -36,7 +36,8 @@ export interface NodeSettings {
     readonly checks: number;
     readonly metrics: number;
   };
-  readonly listenAddress: string;
+  /** Loopback first; null: everywhere. */
+  readonly listenAddresses: readonly string[] | null;
   readonly stopTimeoutMs: number;
   readonly logLevel: LogLevel;
   readonly logFormat: "text" | "json";
@@ -55,11 +56,7 @@ export interface ClusterSettings {
   readonly region: string | null;
   readonly primaryRegion: string | null;
   /** Facts of Fly's, where there are any. */
-  readonly fly: {
-    readonly app: string;
-    readonly machine: string | null;
-    readonly privateIp: string | null;
-  } | null;
+  readonly fly: { readonly app: string; readonly machine: string | null } | null;
 }
 
 export interface DurabilitySettings {

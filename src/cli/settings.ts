@@ -126,7 +126,8 @@ function assembleNode(values: ValuesOf<typeof NODE_TABLE>): NodeSettings {
       checks: values.CHECK_PORT ?? 5500,
       metrics: values.METRICS_PORT ?? 9187,
     },
-    listenAddress: values.LISTEN_ADDRESS ?? "*",
+    listenAddresses:
+      values.LISTEN_ADDRESS === null ? null : [...new Set(["127.0.0.1", ...values.LISTEN_ADDRESS])],
     stopTimeoutMs: values.STOP_TIMEOUT ?? 60_000,
     logLevel: values.LOG_LEVEL ?? "info",
     logFormat: values.LOG_FORMAT ?? "text",
@@ -136,7 +137,7 @@ function assembleNode(values: ValuesOf<typeof NODE_TABLE>): NodeSettings {
 }
 
 function assembleCluster(values: ValuesOf<typeof NODE_TABLE>, world: SettingsWorld): ClusterSettings {
-  const { FLY_APP_NAME: app, FLY_MACHINE_ID: machine, FLY_PRIVATE_IP: privateIp } = values;
+  const { FLY_APP_NAME: app, FLY_MACHINE_ID: machine } = values;
   return {
     name: values.CLUSTER_NAME ?? app ?? "holdfast",
     nodeName: values.NODE_NAME ?? machine ?? world.hostname,
@@ -144,7 +145,7 @@ function assembleCluster(values: ValuesOf<typeof NODE_TABLE>, world: SettingsWor
     priority: values.NODE_PRIORITY ?? 100,
     region: values.REGION,
     primaryRegion: values.PRIMARY_REGION,
-    fly: app === null ? null : { app, machine, privateIp },
+    fly: app === null ? null : { app, machine },
   };
 }
 

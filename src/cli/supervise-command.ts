@@ -2,6 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { chown, mkdir } from "node:fs/promises";
+import { join } from "node:path";
 import { AppError, EXIT } from "../base/errors.ts";
 import { formatLossless } from "../base/lossless-json.ts";
 import { makeLog } from "../base/log.ts";
@@ -115,8 +116,8 @@ async function makeNode(
     nodeName: nodeSettings.nodeName,
     machine: await lookAtMachine(paths.volume, settings.node),
     port: settings.node.ports.postgres,
-    listenAddress: settings.node.listenAddress,
-    socketDirectories: SOCKET_DIRECTORIES,
+    listenAddress: settings.node.listenAddresses?.join(",") ?? "*",
+    socketDirectories: [ownSockets(settings)],
     hook: context.env["HOLDFAST_HOOK"] ?? HOOK,
     environment: settings.postgres.parameters,
     preload: nodeSettings.preload,
@@ -135,6 +136,7 @@ async function makeNode(
     postgres: new LocalPostgres({
       plan,
       superuser: settings.postgres.superuser,
+      socketFolder: SOCKET_FOLDER,
       supervisorSocket: settings.node.socketPath,
       doors: {
         replicationFrom: PRIVATE_NETWORKS,
@@ -164,11 +166,14 @@ async function makeNode(
 async function prepareFolders(marks: string, settings: Settings, owner: OsUser | null): Promise<void> {
   await mkdir(marks, { recursive: true, mode: 0o711 });
   await mkdir(settings.node.runDirectory, { recursive: true, mode: 0o755 });
-  for (const folder of SOCKET_DIRECTORIES) {
+  for (const folder of [SOCKET_FOLDER, ownSockets(settings)]) {
     await mkdir(folder, { recursive: true, mode: 0o2775 });
     if (owner !== null) await chown(folder, owner.uid, owner.gid);
   }
 }
+
+/** Postgres's own socket; programs in the container find it through SOCKET_FOLDER while the doors are open. */
+const ownSockets = ({ node }: Settings): string => join(node.runDirectory, "postgres");
 
 async function nodeSettingsOf(
   settings: Settings,
@@ -184,6 +189,7 @@ async function nodeSettingsOf(
     version: await programVersion(),
     releaseCommand: node.releaseCommand,
     ports: node.ports,
+    listenAddresses: node.listenAddresses,
     runDirectory: node.runDirectory,
     socketPath: node.socketPath,
     stopTimeoutMs: node.stopTimeoutMs,
@@ -243,8 +249,8 @@ function scriptEnvironment(env: Environment): Record<string, string> {
   return kept;
 }
 
-const SECRET_NAMES = /^(AWS_|WALG_|WALE_|RESTORE_|REPL_|SU_|OPERATOR_|ADMIN_)|(SECRET|TOKEN)/;
-const SOCKET_DIRECTORIES = ["/run/postgresql"];
+const SECRET_NAMES = /^(AWS_|WALG_|WALE_|RESTORE_|REPL_|SU_|OPERATOR_)|(SECRET|TOKEN)/;
+const SOCKET_FOLDER = "/run/postgresql";
 const HOOK = "holdfast-hook";
 /** The supervisor repeats what failed by itself, and says so meanwhile. */
 const SUPERVISOR_RETRIES = 2;

@@ -43,6 +43,7 @@ export class Doors {
     const path = join(folder, "haproxy.cfg");
     const config = renderProxyConfig({
       ports: settings.ports,
+      addresses: settings.listenAddresses,
       socketPath: this.#socketPath,
       user: asRoot ? "haproxy" : null,
       standbys: STANDBYS_MOST,
@@ -101,7 +102,7 @@ export class Doors {
 }
 
 export interface DoorsOptions {
-  readonly settings: Pick<NodeSettings, "ports" | "runDirectory">;
+  readonly settings: Pick<NodeSettings, "ports" | "listenAddresses" | "runDirectory">;
   readonly asRoot: boolean;
   readonly state: NodeState;
   readonly clock: Clock;

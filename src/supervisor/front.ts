@@ -50,7 +50,7 @@ export class Verbs {
 }
 
 export interface FrontOptions {
-  readonly settings: Pick<NodeSettings, "ports" | "runDirectory" | "socketPath">;
+  readonly settings: Pick<NodeSettings, "ports" | "listenAddresses" | "runDirectory" | "socketPath">;
   readonly state: NodeState;
   readonly verbs: Verbs;
   readonly owner: OsUser | null;
@@ -73,6 +73,7 @@ export async function openFront({
   opening.use(
     await listenHttp({
       port: settings.ports.checks,
+      addresses: settings.listenAddresses,
       log,
       respond: (path) => answerCheck(path, state.view()),
       take: takeRequest,
@@ -81,6 +82,7 @@ export async function openFront({
   opening.use(
     await listenHttp({
       port: settings.ports.metrics,
+      addresses: settings.listenAddresses,
       log,
       respond: async (path) =>
         path === "/metrics"

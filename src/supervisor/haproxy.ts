@@ -19,11 +19,15 @@ export interface ProxyTarget {
  */
 export function renderProxyConfig(options: {
   readonly ports: ProxyPorts;
+  /** null: everywhere. */
+  readonly addresses: readonly string[] | null;
   readonly socketPath: string;
   readonly user: string | null;
   readonly standbys: number;
 }): string {
-  const { ports, socketPath, user, standbys } = options;
+  const { ports, addresses, socketPath, user, standbys } = options;
+  const binds = (port: number): readonly string[] =>
+    addresses === null ? [`  bind :::${port} v4v6`] : addresses.map((address) => `  bind ${address}:${port}`);
   const server = (name: string): string => `  server ${name} 127.0.0.1:5433 disabled`;
   return [
     "global",
@@ -45,11 +49,11 @@ export function renderProxyConfig(options: {
     "  retries 2",
     "",
     "frontend read_write",
-    `  bind :::${ports.readWrite} v4v6`,
+    ...binds(ports.readWrite),
     "  default_backend primary",
     "",
     "frontend read_only",
-    `  bind :::${ports.readOnly} v4v6`,
+    ...binds(ports.readOnly),
     "  default_backend standbys",
     "",
     "backend primary",

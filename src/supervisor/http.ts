@@ -19,6 +19,8 @@ export type Responder = (path: string) => Promise<HttpAnswer | null> | HttpAnswe
 export interface HttpOptions {
   /** 0 takes any free port. */
   readonly port: number;
+  /** null: everywhere. */
+  readonly addresses?: readonly string[] | null;
   readonly respond: Responder;
   /** Asked first; true when it answers the request itself: other members' messages. */
   readonly take?: TakeRequest | null;
@@ -30,10 +32,29 @@ export interface HttpServer extends AsyncDisposable {
 }
 
 /**
- * Listens on `::` for both families (Fly's checks come over IPv4, its private network is IPv6); on a machine without IPv6 on `0.0.0.0`.
- * Rejects when the port is taken.
+ * Listens on the addresses, or on `::` for both families (Fly's checks come over IPv4, its private network is IPv6); on a machine without IPv6 on
+ * `0.0.0.0`. Rejects when the port is taken.
  */
-export async function listenHttp({ port, respond, take = null, log }: HttpOptions): Promise<HttpServer> {
+export async function listenHttp(options: HttpOptions): Promise<HttpServer> {
+  const { port, addresses = null } = options;
+  await using opening = new AsyncDisposableStack();
+  const servers: Server[] = [];
+  for (const address of addresses ?? [null]) {
+    const server = makeServer(options);
+    opening.defer(async () => closeServer(server));
+    if (address === null) await listenEverywhere(server, port);
+    else await listenOn(server, port, address);
+    servers.push(server);
+  }
+  const closing = opening.move();
+  const address = servers[0]?.address() ?? null;
+  return {
+    port: address !== null && typeof address === "object" ? address.port : port,
+    [Symbol.asyncDispose]: async () => await closing.disposeAsync(),
+  };
+}
+
+function makeServer({ respond, take = null, log }: HttpOptions): Server {
   const server = createServer((request, response) => {
     if (take?.(request, response) === true) return;
     void answer(request, response, respond, log);
@@ -42,19 +63,22 @@ export async function listenHttp({ port, respond, take = null, log }: HttpOption
   server.headersTimeout = REQUEST_TIMEOUT_MS;
   server.maxHeadersCount = 50;
   server.maxConnections = CONNECTIONS_MOST;
-  await listen(server, port);
-  server.on("error", (error) => log.warn("the check port reported an error", { because: messageOf(error) }));
-  const address = server.address();
-  return {
-    port: address !== null && typeof address === "object" ? address.port : port,
-    [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
-      await new Promise<void>((resolve) => server.close(() => resolve()));
-    },
-  };
+  // While it listens; what keeps it from listening rejects.
+  server.on("listening", () => {
+    server.on("error", (error) =>
+      log.warn("the check port reported an error", { because: messageOf(error) }),
+    );
+  });
+  return server;
 }
 
-async function listen(server: Server, port: number): Promise<void> {
+async function closeServer(server: Server): Promise<void> {
+  if (!server.listening) return;
+  server.closeAllConnections();
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+}
+
+async function listenEverywhere(server: Server, port: number): Promise<void> {
   try {
     await listenOn(server, port, "::");
   } catch (error) {

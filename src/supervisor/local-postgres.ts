@@ -1,7 +1,5 @@
 // The node's own Postgres: its files written, its process started as our child, its doors opened and closed by reload.
 
-import { rm, symlink } from "node:fs/promises";
-import { join } from "node:path";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { RoleConfig } from "../postgres/config-files.ts";
@@ -18,11 +16,14 @@ import {
 import { reachableSuperuser } from "../postgres/superuser.ts";
 import { endServerProcesses } from "./orphans.ts";
 import { spawnProgram } from "./process-tree.ts";
+import { linkSocket, type PublicSocket, unlinkSocket } from "./public-socket.ts";
 
 export interface LocalPostgresOptions {
   /** Asked before every start: the machine may have grown. */
   readonly plan: () => Promise<ServerPlan>;
   readonly superuser: string;
+  /** Where programs in the container look for the socket. */
+  readonly socketFolder: string;
   /** Handed to the server, for `holdfast-hook`. */
   readonly supervisorSocket: string;
   /** Who may come in once the doors are open. */
@@ -63,10 +64,10 @@ export class LocalPostgres {
     return this.#starts;
   }
 
-  /** How local programs of ours connect: by the socket, which asks for no password. */
+  /** How local programs of ours connect: by the server's own socket, which asks for no password and is there before the doors open. */
   async address(applicationName: string, database = "postgres"): Promise<ServerAddress> {
     const { socketDirectories, port } = await this.#planned();
-    const [host = "/run/postgresql"] = socketDirectories;
+    const [host = this.#options.socketFolder] = socketDirectories;
     const address = { host, port, user: this.#options.superuser, applicationName };
     return { ...address, user: await this.#superuser(address), database };
   }
@@ -86,7 +87,7 @@ export class LocalPostgres {
       { role, doors, fromElsewhere, recovers, nowMs: clock.now() },
       log,
     );
-    await this.#linkSocket(plan);
+    await unlinkSocket(this.#publicSocket(plan));
     this.#starts += 1;
     const all = archives ? args : [...args, "-c", "archive_mode=off"];
     this.#server = await startServer(
@@ -102,8 +103,12 @@ export class LocalPostgres {
 
   /** Who may connect from now on; takes effect by reload. Sessions that are open stay. */
   async setDoors(doors: DoorState): Promise<void> {
-    await writeDoors(await this.#planned(), { ...this.#options.doors, ...doors }, this.#options.log);
+    const { log } = this.#options;
+    const plan = await this.#planned();
+    await writeDoors(plan, { ...this.#options.doors, ...doors }, log);
     this.server?.reload();
+    if (doors.clients === "open") await linkSocket(this.#publicSocket(plan), log);
+    else await unlinkSocket(this.#publicSocket(plan));
   }
 
   /** Rewrites what depends on the role and reloads. */
@@ -123,13 +128,8 @@ export class LocalPostgres {
     return this.#local.user;
   }
 
-  /** `psql` without a port looks for 5432, as in the official image: the socket of that name is ours. */
-  async #linkSocket({ socketDirectories, port }: ServerPlan): Promise<void> {
-    const [folder] = socketDirectories;
-    if (folder === undefined || port === USUAL_PORT) return;
-    const path = join(folder, `.s.PGSQL.${USUAL_PORT}`);
-    await rm(path, { force: true });
-    await symlink(`.s.PGSQL.${port}`, path);
+  #publicSocket({ socketDirectories: [from = this.#options.socketFolder], port }: ServerPlan): PublicSocket {
+    return { folder: this.#options.socketFolder, from, port };
   }
 
   async #planned(): Promise<ServerPlan> {
@@ -140,4 +140,3 @@ export class LocalPostgres {
 
 export const CLOSED: DoorState = { clients: "closed", replication: "closed" };
 export const OPEN: DoorState = { clients: "open", replication: "open" };
-const USUAL_PORT = 5432;

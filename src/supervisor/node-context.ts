@@ -33,6 +33,8 @@ export interface NodeSettings {
     readonly checks: number;
     readonly metrics: number;
   };
+  /** Where the ports listen, loopback first; null: everywhere. */
+  readonly listenAddresses: readonly string[] | null;
   readonly runDirectory: string;
   readonly socketPath: string;
   readonly stopTimeoutMs: number;

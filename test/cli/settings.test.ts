@@ -59,6 +59,17 @@ test("nothing but a mounted folder: it is the store, and nothing needs saying", 
   assert.deepEqual(settings.notices, []);
 });
 
+test("the addresses to listen on: everywhere, or those that are named and the loopback", () => {
+  assert.equal(read({}).node.listenAddresses, null);
+  assert.equal(read({ LISTEN_ADDRESS: "*" }).node.listenAddresses, null);
+  assert.deepEqual(read({ LISTEN_ADDRESS: "10.0.0.5,fly-local-6pn" }).node.listenAddresses, [
+    "127.0.0.1",
+    "10.0.0.5",
+    "fly-local-6pn",
+  ]);
+  assert.match(problemsOf({ LISTEN_ADDRESS: "10.0.0.5;rm" }).join(), /LISTEN_ADDRESS names "10.0.0.5;rm"/);
+});
+
 test("the settings are frozen, and no secret shows when they are printed", () => {
   const settings = read({ ...BUCKET, REPL_PASSWORD: "replication-pw", WALG_LIBSODIUM_KEY: "sodium-key" });
   assert.throws(() => {
@@ -188,7 +199,7 @@ test("what `fly storage create` sets is enough, with the app's name as the prefi
     priority: 100,
     region: "ams",
     primaryRegion: "ams",
-    fly: { app: "my-db", machine: "148ed193b95089", privateIp: "fdaa:0:1::3" },
+    fly: { app: "my-db", machine: "148ed193b95089" },
   });
   assert.equal(postgres.superuserPassword?.reveal(), "su");
   assert.equal(postgres.operatorPassword?.reveal(), "op");

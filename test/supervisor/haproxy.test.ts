@@ -11,6 +11,7 @@ const here = { host: "127.0.0.1", port: 5433 };
 test("haproxy: both doors begin closed, and nothing runs as root", () => {
   const text = renderProxyConfig({
     ports: { readWrite: 5432, readOnly: 5434 },
+    addresses: null,
     socketPath: "/run/x.sock",
     user: "haproxy",
     standbys: 2,
@@ -21,6 +22,23 @@ test("haproxy: both doors begin closed, and nothing runs as root", () => {
   const servers = text.split("\n").filter((line) => line.startsWith("  server "));
   assert.equal(servers.length, 3);
   assert.ok(servers.every((line) => line.endsWith(" disabled")));
+});
+
+test("haproxy: listens on the addresses that are named and nowhere else", () => {
+  const text = renderProxyConfig({
+    ports: { readWrite: 5432, readOnly: 5434 },
+    addresses: ["127.0.0.1", "fdaa:0:1::3"],
+    socketPath: "/run/x.sock",
+    user: null,
+    standbys: 1,
+  });
+  const binds = text.split("\n").filter((line) => line.includes("bind"));
+  assert.deepEqual(binds, [
+    "  bind 127.0.0.1:5432",
+    "  bind fdaa:0:1::3:5432",
+    "  bind 127.0.0.1:5434",
+    "  bind fdaa:0:1::3:5434",
+  ]);
 });
 
 test("haproxy: what a route does not name goes into maintenance and is cut", () => {
