@@ -1,6 +1,7 @@
 // What a node does at boot: facts in, one decision with its sentence out. The whole of design section 5; no clock, file or socket.
 
 import type { TimelineId } from "../wal/segment-name.ts";
+import type { FoundingOutcome } from "../tail/founding.ts";
 import { unreachable } from "../base/errors.ts";
 
 /** What the volume holds. A mark of completion is the only proof that a data directory is whole (P6). */
@@ -23,6 +24,8 @@ export type VolumeFacts =
       readonly systemId: string;
       readonly timeline: TimelineId;
       readonly recoverySignal: boolean;
+      /** The system whose given-up founding this volume succeeds, until its own log has begun. */
+      readonly succeeds?: string | null;
     }
   | { readonly kind: "standby"; readonly systemId: string; readonly timeline: TimelineId };
 
@@ -39,8 +42,12 @@ export type StoreFacts =
   /** The log or the catalogue contradicts itself. */
   | { readonly kind: "damaged"; readonly because: string }
   | { readonly kind: "empty" }
-  /** A founder claimed the prefix; no backup exists and no client was ever admitted. */
-  | { readonly kind: "unfinished-founding"; readonly systemId: string }
+  /** A founder claimed the prefix and no backup exists. `outcome`: what the store says became of it; null while it is open. */
+  | {
+      readonly kind: "unfinished-founding";
+      readonly systemId: string;
+      readonly outcome: FoundingOutcome | null;
+    }
   | { readonly kind: "cluster"; readonly systemId: string };
 
 /** What is known of the other members. A single node has none. */
@@ -72,13 +79,16 @@ export interface BootFacts {
   readonly store: StoreFacts;
   readonly members: MembersFacts;
   readonly restore: AskedRestore | null;
+  /** This node may give up a founding that another volume began: it is alone, and its settings ask for a new cluster. */
+  readonly mayGiveUp: boolean;
 }
 
 export type BootDecision = { readonly because: string } & (
   | { readonly kind: "idle" }
   /** Remove what the interrupted work left and decide again. */
   | { readonly kind: "clear"; readonly work: UnfinishedWork }
-  | { readonly kind: "found" }
+  /** `over`: the system whose founding is given up first. */
+  | { readonly kind: "found"; readonly over: string | null }
   | { readonly kind: "join"; readonly primary: string }
   /** Restore to the end of the log and lead on a new timeline. */
   | { readonly kind: "restore-latest" }
@@ -124,7 +134,7 @@ export function decideBoot(facts: BootFacts): BootDecision {
 }
 
 /** An empty volume: join the living, restore the dead, found only where nothing ever was. */
-function decideEmpty({ store, members }: BootFacts): BootDecision {
+function decideEmpty({ store, members, mayGiveUp }: BootFacts): BootDecision {
   if (members.primary !== null && store.kind !== "empty")
     return {
       kind: "join",
@@ -143,9 +153,19 @@ function decideEmpty({ store, members }: BootFacts): BootDecision {
     case "damaged":
       return wait(`the volume is empty and the store's content is damaged: ${store.because}`);
     case "unfinished-founding":
-      return wait(
-        `the volume is empty and system ${store.systemId} claimed the prefix without finishing its first backup; no client was ever admitted to it, so clear the prefix or choose another`,
-      );
+      if (store.outcome === "admitted")
+        return wait(
+          `the volume is empty and none of system ${store.systemId}'s base backups is left, though clients were admitted to it: bring a backup back, clear the prefix, or choose another`,
+        );
+      if (!mayGiveUp)
+        return wait(
+          `the volume is empty and system ${store.systemId} claimed the prefix without finishing its first backup; no client was ever admitted to it, so clear the prefix or choose another`,
+        );
+      return {
+        kind: "found",
+        over: store.systemId,
+        because: `the volume is empty, and system ${store.systemId} claimed the prefix without ever admitting a client`,
+      };
     case "empty":
       if (members.primary !== null)
         return wait(
@@ -155,7 +175,11 @@ function decideEmpty({ store, members }: BootFacts): BootDecision {
       if (!members.allSeen)
         return wait("nothing exists yet and not every member was heard: one of them may hold the data");
       if (members.better != null) return wait(`nothing exists yet, and ${members.better} goes first`);
-      return { kind: "found", because: "the volume is empty and a listing proved the store's prefix empty" };
+      return {
+        kind: "found",
+        over: null,
+        because: "the volume is empty and a listing proved the store's prefix empty",
+      };
     case "cluster":
       if (!members.allSeen)
         return wait(
@@ -220,10 +244,19 @@ type Filled = Extract<VolumeFacts, { kind: "by-hand" | "primary" | "standby" }>;
 function decideFilled({ store, members }: BootFacts, volume: Filled): BootDecision {
   if (
     (store.kind === "cluster" || store.kind === "unfinished-founding") &&
-    store.systemId !== volume.systemId
+    store.systemId !== volume.systemId &&
+    !(store.kind === "unfinished-founding" && volume.kind === "primary" && volume.succeeds === store.systemId)
   )
     return refuse(
       `the store belongs to system identifier ${store.systemId} and the volume to ${volume.systemId}; nothing was written to either`,
+    );
+  if (
+    store.kind === "unfinished-founding" &&
+    store.outcome === "given-up" &&
+    store.systemId === volume.systemId
+  )
+    return refuse(
+      `the founding of system ${volume.systemId} was given up by another node before any client was admitted; clear this volume`,
     );
   const storeAway = isAway(store);
   if (volume.kind !== "standby" && volume.recoverySignal) {

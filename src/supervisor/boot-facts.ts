@@ -9,8 +9,10 @@ import { inspectVolume, type VolumePaths } from "../postgres/data-directory.ts";
 import { type ObjectStore, StoreError } from "../storage/object-store.ts";
 import { PROBE_PREFIX } from "../storage/probe.ts";
 import { readIdentity } from "../tail/cluster-identity.ts";
+import { readFounding } from "../tail/founding.ts";
 import { ForeignLogError, LogDamagedError, LogUnreadableError } from "../tail/errors.ts";
 import type { StoreFacts, VolumeFacts } from "./boot-decision.ts";
+import { readSuccessor } from "./giving-up.ts";
 
 /** What the volume holds, in the words of the decision. Throws VolumeError when it cannot be read. */
 export async function gatherVolume(paths: VolumePaths, major: number): Promise<VolumeFacts> {
@@ -43,6 +45,7 @@ export async function gatherVolume(paths: VolumePaths, major: number): Promise<V
         systemId: state.control.systemId.toString(),
         timeline: state.control.timeline,
         recoverySignal: await exists(join(paths.dataDirectory, "recovery.signal")),
+        succeeds: (await readSuccessor(paths))?.toString() ?? null,
       };
     case "was-standby":
       return {
@@ -65,7 +68,9 @@ export async function gatherStore(
     const backups = await listBackups(store, signal);
     if (identity !== null) {
       const systemId = identity.systemId.toString();
-      return { kind: backups.length === 0 ? "unfinished-founding" : "cluster", systemId };
+      if (backups.length > 0) return { kind: "cluster", systemId };
+      const outcome = await readFounding(store, identity.systemId, signal);
+      return { kind: "unfinished-founding", systemId, outcome };
     }
     // An archive that WAL-G wrote has backups and no identity of ours.
     const newest = backups.at(-1);

@@ -5,12 +5,22 @@ import { markComplete, markUnfinished, readControlFile } from "../postgres/data-
 import { ensureDatabases, ensureRoles, runInitdb, runInitScripts } from "../postgres/bootstrap.ts";
 import { NO_ROLE } from "../postgres/config-files.ts";
 import { withSql } from "../postgres/sql.ts";
+import { beginWalAt, forgetSuccessor, markSuccessor } from "./giving-up.ts";
 import type { NodeContext } from "./node-context.ts";
 
+/** Whose place a new cluster takes (giving-up.ts). */
+export interface Succession {
+  readonly former: bigint;
+  /** Number of the first segment of the new cluster's WAL. */
+  readonly firstSegment: bigint;
+}
+
 /** Makes the data directory and marks it complete. Throws CommandError, InitScriptError; the next boot starts over. */
-export async function foundCluster(node: NodeContext): Promise<void> {
+export async function foundCluster(node: NodeContext, succession: Succession | null): Promise<void> {
   const { settings, paths, programs, owner, postgres, clock, log, stop } = node;
   await markUnfinished(paths, { work: "initdb", beganMs: clock.now(), detail: "a new cluster" });
+  if (succession === null) await forgetSuccessor(paths);
+  else await markSuccessor(paths, succession.former);
   await runInitdb(
     {
       bin: programs.bin,
@@ -22,6 +32,7 @@ export async function foundCluster(node: NodeContext): Promise<void> {
     },
     stop.stopping,
   );
+  if (succession !== null) await beginWalAt(node, succession.firstSegment);
   await using server = await postgres.start({
     role: NO_ROLE,
     recovers: false,

@@ -17,12 +17,14 @@ import { decideJunction, type Junction } from "../tail/junction.ts";
 import { LogOwner } from "../tail/owner.ts";
 import { DEFAULT_RHYTHM } from "../tail/owner-options.ts";
 import type { NewTimeline } from "../tail/writer.ts";
-import { type Claim, takeOver } from "../tail/take-over.ts";
+import { takeOverAfter } from "../tail/succession.ts";
+import { type Claim, takeOver, type TakeOverOptions } from "../tail/take-over.ts";
 import { type Lsn, lsnOf } from "../wal/lsn.ts";
 import { historyName, segmentAt, segmentName, segmentStart } from "../wal/segment-name.ts";
 import { lastStep, type TimelinePath } from "../wal/timeline-path.ts";
 import { backUp } from "./backups.ts";
 import type { Verbs } from "./front.ts";
+import { readSuccessor } from "./giving-up.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
 
 /** Ids of the promotions that made the volume's timeline and its parent's (G4); 32 zeros without one. */
@@ -237,6 +239,7 @@ export class LogTerm implements AsyncDisposable {
       path: this.#path,
       promotion: this.#promotion,
       firstLocal: await this.#firstUnarchived(),
+      isSuccessor: (await readSuccessor(this.#node.paths)) !== null,
       cipher: codec.cipher,
       signal: this.#ended.signal,
     });
@@ -304,7 +307,7 @@ export async function startLogTerm(
 ): Promise<LogTerm> {
   const { settings, store, codec, clock, log, random, paths } = node;
   const fencing = await node.fencing(signal);
-  const claim = await takeOver(store, {
+  const options: TakeOverOptions = {
     identity: { systemId: control.systemId, segmentBytes: control.segmentBytes },
     purpose: "start",
     node: settings.nodeName,
@@ -314,7 +317,10 @@ export async function startLogTerm(
     log,
     signal,
     random,
-  });
+  };
+  const former = await readSuccessor(paths);
+  const claim =
+    former === null ? await takeOver(store, options) : await takeOverAfter(store, former, options);
   const { owner, ended } = makeOwner(node, claim);
   const joined = await joinLog({ owner, dataDirectory: paths.dataDirectory, members: [], ...ids });
   return new LogTerm({
@@ -329,7 +335,6 @@ export async function startLogTerm(
   });
 }
 
-/** An owner of the log for this claim; it has not begun. */
 /**
  * What the log says of this volume before anybody is fenced: the sentence of a suspect, or null when only the junction itself can tell. A volume
  * that another node's history has left behind must not disturb that node with a fence.
@@ -340,6 +345,7 @@ export async function foreseeSuspect(
   ids: PromotionIds,
   signal: AbortSignal,
 ): Promise<string | null> {
+  if ((await readSuccessor(node.paths)) !== null) return null;
   const view = await readSourceLog(sourceOf(node, control.systemId, control.segmentBytes), signal);
   if (view === null) return null;
   const path = await localPath(node.paths.dataDirectory);
@@ -348,6 +354,7 @@ export async function foreseeSuspect(
   return junction.kind === "suspect" ? junction.because : null;
 }
 
+/** An owner of the log for this claim; it has not begun. */
 export function makeOwner(node: NodeContext, claim: Claim): { owner: LogOwner; ended: AbortController } {
   const { settings, store, codec, clock, log, random } = node;
   const ended = new AbortController();

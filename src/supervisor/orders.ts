@@ -7,7 +7,7 @@ import type { RestorePlan } from "../recovery/plan.ts";
 import type { Verbs } from "./front.ts";
 import type { SocketAnswer } from "./local-socket.ts";
 import type { NodeContext } from "./node-context.ts";
-import { readAside, readOrder, writeOrder } from "./restore-book.ts";
+import { isThere, readAside, readOrder, writeOrder } from "./restore-book.ts";
 import { planSeed } from "./seeding.ts";
 
 /** What may be called. */
@@ -92,7 +92,8 @@ async function orderUndo(
   if (standing !== null)
     return { lines: [`job ${standing.id} is not done yet; nothing else is begun`], exit: 1 };
   const aside = await readAside(paths);
-  if (aside === null) return { lines: ["nothing is kept aside, so there is nothing to undo"], exit: 1 };
+  if (aside === null || !(await isThere(aside.path)))
+    return { lines: ["nothing is kept aside, so there is nothing to undo"], exit: 1 };
   const since = new Date(aside.movedMs).toISOString();
   if (!confirmed) {
     return {

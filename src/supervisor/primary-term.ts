@@ -1,24 +1,25 @@
 // One term as a primary: take the log over, start Postgres behind closed doors, stream, first backup, doors; until something ends it.
 
 import type { ChildExit } from "./restart-budget.ts";
-import { messageOf } from "../base/errors.ts";
-import { listBackups } from "../backup/catalog.ts";
+import { AppError, messageOf } from "../base/errors.ts";
+import { listBackups, readSentinel } from "../backup/catalog.ts";
 import type { ControlFile } from "../postgres/control-file.ts";
 import { NO_ROLE } from "../postgres/config-files.ts";
-import { markComplete, readCompletion, readControlFile } from "../postgres/data-directory.ts";
+import { readCompletion, readControlFile } from "../postgres/data-directory.ts";
 import { type Server, ServerEndedError } from "../postgres/server.ts";
+import { type FoundingOutcome, settleFounding } from "../tail/founding.ts";
+import { insist } from "../tail/insist.ts";
 import { NO_PROMOTION } from "../tail/slot.ts";
 import { backUp, startBackupSchedule } from "./backups.ts";
 import { NOWHERE } from "./doors.ts";
 import { ensureContents } from "./founding.ts";
 import type { Verbs } from "./front.ts";
+import { forgetSuccessor, readSuccessor } from "./giving-up.ts";
 import { OPEN } from "./local-postgres.ts";
 import { measurePrimary } from "./measuring.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
 import { markAdmitted, wasAdmitted } from "./admission.ts";
 import { foreseeSuspect, type LogTerm, type PromotionIds, startLogTerm } from "./log-term.ts";
-import type { ReplayOrder } from "../recovery/replay-order.ts";
-import { replayAndPromote } from "./replaying.ts";
 
 export type TermEnd =
   | { readonly kind: "stopped" }
@@ -111,44 +112,7 @@ async function beginLog(
   );
 }
 
-/** Replays the directory that is there, promotes it to a new timeline and leads on it. `origin` goes into the mark of completion. */
-export async function leadRestored(
-  node: NodeContext,
-  verbs: Verbs,
-  order: ReplayOrder,
-  origin: string,
-  onAccepted: () => Promise<void> = async () => undefined,
-): Promise<TermEnd> {
-  const { paths, state, clock } = node;
-  const { server, logTerm, promotion } = await replayAndPromote(node, verbs, order);
-  await using term = new AsyncDisposableStack();
-  term.use(logTerm);
-  const control = await readControlFile(paths.dataDirectory);
-  state.enter("starting", logTerm.junction.because);
-  return await serveAndClose(node, verbs, {
-    server,
-    joining: Promise.resolve(logTerm),
-    control,
-    startedMs: clock.monotonicMs(),
-    doorsFirst: false,
-    // Only now is the volume a primary's: one that dies before starts over (G6).
-    onAccepted: async () => {
-      await onAccepted();
-      await markComplete(paths, {
-        systemId: control.systemId,
-        role: "primary",
-        promotionId: promotion,
-        origin,
-        writtenMs: clock.now(),
-      });
-    },
-    // A target stays in pg_settings until the server starts again.
-    // And a member's doors are the mind's: it contends with what the log accepted.
-    restarts: order.target.kind !== "latest" || node.cluster !== null,
-  });
-}
-
-interface Term {
+export interface Term {
   readonly server: Server;
   /** The log, taken over and joined; with the store away it comes later. */
   readonly joining: Promise<LogTerm>;
@@ -162,7 +126,8 @@ interface Term {
   readonly restarts: boolean;
 }
 
-async function serveAndClose(node: NodeContext, verbs: Verbs, term: Term): Promise<TermEnd> {
+/** Serves as primary until something ends the term, and stops the server whatever that is. */
+export async function serveAndClose(node: NodeContext, verbs: Verbs, term: Term): Promise<TermEnd> {
   const { state, stop } = node;
   const { server, control } = term;
   try {
@@ -264,19 +229,53 @@ export async function stopInOrder(
   await draining;
 }
 
-/** Doors open only where a backup exists: otherwise the first client's rows could not be restored. Resolves to its age's beginning. */
+/**
+ * Doors open only where a backup of this system exists: otherwise the first client's rows could not be restored. Resolves to its age's beginning.
+ * Throws FoundingGivenUpError when another node gave this system up meanwhile.
+ */
 export async function firstBackup(
   node: NodeContext,
   logTerm: LogTerm,
   signal: AbortSignal,
 ): Promise<number | null> {
-  const { store, state, log } = node;
+  const { store, state, log, paths } = node;
+  const newest = await newestOfSystem(node, logTerm.claim.identity.systemId, signal);
+  if (newest === null) {
+    state.enter("founding", "the first base backup is taken before the first client is admitted");
+    log.info("taking the first base backup");
+    await backUp(node, logTerm, signal);
+  }
+  const { systemId } = logTerm.claim.identity;
+  const settle = (): Promise<FoundingOutcome> => settleFounding(store, systemId, "admitted", signal);
+  if ((await insist("admitting clients", settle, { ...node, signal })) === "given-up")
+    throw new FoundingGivenUpError(systemId);
+  await forgetSuccessor(paths);
+  return newest;
+}
+
+/** When the newest backup was made, if it is this system's: in the place of a given-up founding a stray one may stand. */
+async function newestOfSystem(
+  { store, log, paths }: NodeContext,
+  systemId: bigint,
+  signal: AbortSignal,
+): Promise<number | null> {
   const newest = (await listBackups(store, signal)).at(-1);
-  if (newest !== undefined) return newest.modifiedMs;
-  state.enter("founding", "the first base backup is taken before the first client is admitted");
-  log.info("taking the first base backup");
-  await backUp(node, logTerm, signal);
+  if (newest === undefined) return null;
+  if ((await readSuccessor(paths)) === null) return newest.modifiedMs;
+  const sentinel = await readSentinel(store, newest.name, signal);
+  if ((sentinel.systemIdentifier ?? systemId) === systemId) return newest.modifiedMs;
+  log.warn("the newest base backup is another system's", { backup: newest.name });
   return null;
+}
+
+/** Another node found the prefix without a backup and took it over, while this one was still making its first. */
+class FoundingGivenUpError extends AppError {
+  constructor(systemId: bigint) {
+    super(`the founding of system ${systemId} was given up by another node`, {
+      code: "FOUNDING_GIVEN_UP",
+      hint: "clear this volume: no client was ever let in to it",
+    });
+  }
 }
 
 async function openDoors(node: NodeContext, because: string): Promise<void> {

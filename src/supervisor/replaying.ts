@@ -1,17 +1,24 @@
 // The node around a replay: its Postgres, its socket, its log, its state. What a replay does is recovery/restore.ts.
 
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { ArchiveSource } from "../archive/archive-source.ts";
+import { fillHistories } from "../archive/local-histories.ts";
+import { pgWal } from "../archive/local-wal.ts";
 import { answerRestore, type RestoreCommand } from "../archive/restore-command.ts";
 import { NO_ROLE } from "../postgres/config-files.ts";
 import { readControlFile } from "../postgres/data-directory.ts";
 import type { Parameters } from "../postgres/parameters.ts";
 import type { Server } from "../postgres/server.ts";
 import { ReconnectingSql } from "../postgres/sql.ts";
+import { ReplayError } from "../recovery/replay-error.ts";
 import type { ReplayHost, ReplayOrder, ReplayProgress } from "../recovery/replay-order.ts";
 import { performRestore } from "../recovery/restore.ts";
 import type { LogView } from "../tail/read.ts";
-import { type Claim, takeOver } from "../tail/take-over.ts";
+import { type Claim, randomToken, takeOver } from "../tail/take-over.ts";
 import { bytesBetween, formatLsn } from "../wal/lsn.ts";
+import { historyName } from "../wal/segment-name.ts";
+import { lastStep, type TimelinePath } from "../wal/timeline-path.ts";
 import type { Verbs } from "./front.ts";
 import { LogTerm } from "./log-term.ts";
 import type { NodeContext } from "./node-context.ts";
@@ -45,6 +52,54 @@ export async function replayAndPromote(
     return { server, logTerm, promotion: change.promotion };
   } finally {
     state.ask({ progress: () => null });
+  }
+}
+
+/**
+ * Starts a directory that was promoted to the last timeline of `path` before the log heard of it, behind a fence of ours. Postgres recovers on that
+ * timeline; its history slot is still owed, as a point that an operator asked for (`cut`). Throws ReplayError when the log has moved on.
+ */
+export async function bringPromoted(
+  node: NodeContext,
+  source: ArchiveSource,
+  path: TimelinePath,
+): Promise<Promoted> {
+  const { paths, postgres, state, stop } = node;
+  const { timeline, begin: fork } = lastStep(path);
+  const claim = await fenceForRestore(node, source, null);
+  const { tip, lastTimeline } = claim.view;
+  if (timeline <= lastTimeline) {
+    throw new ReplayError(`the log has accepted timeline ${lastTimeline}, the data is on ${timeline}`, {
+      startOver: false,
+    });
+  }
+  const server = await postgres.start({
+    role: NO_ROLE,
+    recovers: false,
+    fromElsewhere: false,
+    archives: true,
+  });
+  try {
+    await server.ready(stop.stopping, (status) =>
+      state.enter("restoring", `Postgres is ${status ?? "starting"}`),
+    );
+    const folder = pgWal(paths.dataDirectory);
+    await fillHistories(folder, source, claim.view, timeline, stop.stopping);
+    const promotion = randomToken();
+    const change = {
+      timeline,
+      parent: path.at(-2)?.timeline ?? 0,
+      fork,
+      promotion,
+      cut: true,
+      body: await readFile(join(folder, historyName(timeline))),
+    };
+    const control = await readControlFile(paths.dataDirectory);
+    const brought = { change, backfill: null, isGenesis: tip === null };
+    return { server, promotion, logTerm: LogTerm.bringing(node, claim, control, path, brought) };
+  } catch (error) {
+    await server[Symbol.asyncDispose]();
+    throw error;
   }
 }
 

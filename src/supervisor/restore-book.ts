@@ -112,7 +112,8 @@ async function readJson(path: string): Promise<unknown> {
   }
 }
 
-async function isThere(path: string): Promise<boolean> {
+/** Whether a folder or file is there. */
+export async function isThere(path: string): Promise<boolean> {
   return await stat(path).then(
     () => true,
     () => false,

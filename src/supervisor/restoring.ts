@@ -1,37 +1,22 @@
-// A restore that was asked for, by the environment or by a command; and its undo. Old data is kept aside until the next one.
+// A restore that was asked for, by the environment or by a command. Old data is kept aside until the next one; undoing.ts brings it back.
 
-import { access, readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { renameDurably, writeDurably } from "../base/durable-file.ts";
+import { writeDurably } from "../base/durable-file.ts";
 import { AppError } from "../base/errors.ts";
-import {
-  markUnfinished,
-  readCompletion,
-  readControlFile,
-  readUnfinished,
-  type VolumePaths,
-} from "../postgres/data-directory.ts";
+import { readCompletion, readControlFile, type VolumePaths } from "../postgres/data-directory.ts";
 import { describeTarget, LATEST, parseRequest } from "../recovery/target.ts";
-import { localPath } from "../archive/local-wal.ts";
 import { listBackups } from "../backup/catalog.ts";
 import { readIdentity } from "../tail/cluster-identity.ts";
 import { IDENTITY_KEY } from "../tail/keys.ts";
 import type { AskedRestore, StoreFacts } from "./boot-decision.ts";
 import type { Verbs } from "./front.ts";
-import { type NodeContext, sourceOf } from "./node-context.ts";
-import { leadRestored, type TermEnd } from "./primary-term.ts";
-import type { ReplayOrder } from "../recovery/replay-order.ts";
-import { lastStep } from "../wal/timeline-path.ts";
-import {
-  forgetAside,
-  markPerformed,
-  moveAside,
-  readAside,
-  readOrder,
-  removeOrder,
-  wasPerformed,
-} from "./restore-book.ts";
+import type { NodeContext } from "./node-context.ts";
+import type { TermEnd } from "./primary-term.ts";
+import { leadRestored } from "./promoted-term.ts";
+import { markPerformed, moveAside, readOrder, removeOrder, wasPerformed } from "./restore-book.ts";
 import { seedFromArchive } from "./seeding.ts";
+import { leadUndone } from "./undoing.ts";
 
 /** What is asked for now; a command's order comes before the environment's. Throws StoreError when the store must tell and does not. */
 export async function readAskedRestore(
@@ -75,57 +60,13 @@ export async function leadAsked(node: NodeContext, verbs: Verbs, asked: AskedRes
     () => moveAside(paths, asked.id, clock.now()),
   );
   if (plan.fromElsewhere) await noteClaim(paths, (await readControlFile(paths.dataDirectory)).systemId);
-  return await leadRestored(node, verbs, plan, "restore", async () => {
-    if (order === null && !plan.fromElsewhere) await markPerformed(store, asked.id, stop.stopping);
-    await removeOrder(paths);
+  return await leadRestored(node, verbs, plan, {
+    origin: "restore",
+    onAccepted: async () => {
+      if (order === null && !plan.fromElsewhere) await markPerformed(store, asked.id, stop.stopping);
+      await removeOrder(paths);
+    },
   });
-}
-
-/** The data kept aside comes back and goes on, on a timeline of its own that leaves its old one at its end. */
-async function leadUndone(node: NodeContext, verbs: Verbs, id: string): Promise<TermEnd> {
-  const { paths, clock, log } = node;
-  const aside = await readAside(paths);
-  if (aside === null) {
-    await removeOrder(paths);
-    throw new AppError("nothing is kept aside, so there is nothing to undo", {
-      code: "NOTHING_ASIDE",
-      hint: "restore to a time in its place: the archive holds both histories",
-    });
-  }
-  if (await isThere(aside.path)) {
-    // From here on the directory of the restore is given up; the archive still holds what it wrote.
-    await markUnfinished(paths, { work: "restore", beganMs: clock.now(), detail: `undo ${id}` });
-    await rm(paths.dataDirectory, { recursive: true, force: true });
-    await renameDurably(aside.path, paths.dataDirectory);
-    log.info("the data kept aside is back in its place", { movedMs: aside.movedMs });
-  }
-  const control = await readControlFile(paths.dataDirectory);
-  const source = sourceOf(node, control.systemId, control.segmentBytes);
-  const path = await localPath(paths.dataDirectory);
-  const replay: ReplayOrder = {
-    source,
-    path,
-    timeline: lastStep(path).timeline,
-    isWinners: false,
-    target: { kind: "latest" },
-    ending: "drain",
-    floor: control.redo,
-    end: control.redo,
-    hasOwnWal: true,
-    fromElsewhere: false,
-  };
-  return await leadRestored(node, verbs, replay, "undo", async () => {
-    await forgetAside(paths);
-    await removeOrder(paths);
-  });
-}
-
-/** True when an undo had moved the old directory back and was cut short before the log accepted its new timeline. */
-export async function isUndoneDirectory({ paths }: Pick<NodeContext, "paths">): Promise<boolean> {
-  const mark = await readUnfinished(paths);
-  if (mark === null || !mark.detail.startsWith("undo ")) return false;
-  const aside = await readAside(paths);
-  return aside !== null && !(await isThere(aside.path)) && (await isThere(paths.dataDirectory));
 }
 
 /**
@@ -163,10 +104,3 @@ async function isOwnClaim(paths: VolumePaths, systemId: string): Promise<boolean
 }
 
 const claimPath = (paths: VolumePaths): string => join(paths.marks, "claim");
-
-async function isThere(path: string): Promise<boolean> {
-  return await access(path).then(
-    () => true,
-    () => false,
-  );
-}

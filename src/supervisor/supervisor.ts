@@ -21,15 +21,18 @@ import { answerOperator } from "./cluster-orders.ts";
 import { performAsMember } from "./cluster-perform.ts";
 import { answerHooks } from "./cluster-repmgr.ts";
 import { foundCluster } from "./founding.ts";
+import { giveUpFounding } from "./giving-up.ts";
 import { openFront, type Verbs } from "./front.ts";
 import { ReplayError } from "../recovery/replay-error.ts";
 import { LATEST } from "../recovery/target.ts";
 import { measureVolume } from "./measuring.ts";
 import type { NodeContext } from "./node-context.ts";
 import { answerCalls } from "./orders.ts";
-import { leadRestored, leadTerm, type TermEnd } from "./primary-term.ts";
-import { isUndoneDirectory, leadAsked, readAskedRestore } from "./restoring.ts";
+import { leadTerm, type TermEnd } from "./primary-term.ts";
+import { leadRestored } from "./promoted-term.ts";
+import { leadAsked, readAskedRestore } from "./restoring.ts";
 import { moveAside } from "./restore-book.ts";
+import { isUndoneDirectory } from "./undoing.ts";
 import { planReplay, seedFromArchive } from "./seeding.ts";
 import type { Child } from "./process-tree.ts";
 import type { StopSignals } from "./stop-signals.ts";
@@ -118,6 +121,7 @@ async function gatherFacts(node: NodeContext): Promise<BootFacts> {
             node.clock.sleep(ms, stop.stopping),
           ),
     restore,
+    mayGiveUp: node.cluster === null && settings.restore === null,
   };
 }
 
@@ -165,9 +169,7 @@ async function perform(
       await clearUnfinished(paths);
       return again;
     case "found":
-      state.enter("founding", decision.because);
-      await foundCluster(node);
-      return again;
+      return await found(node, decision);
     case "contend":
       return await patiently(node, async () => {
         const end = await leadTerm(node, verbs, decision.storeAway);
@@ -178,14 +180,14 @@ async function perform(
       return await patiently(node, async () => {
         state.enter("restoring", decision.because);
         const plan = await seedFromArchive(node, { request: LATEST, from: null, work: "seed" });
-        return await afterTerm(await leadRestored(node, verbs, plan, "seed"), node, starts);
+        return await afterTerm(await leadRestored(node, verbs, plan, { origin: "seed" }), node, starts);
       });
     case "replay":
       return await patiently(node, async () => {
         state.enter("restoring", decision.because);
         const order = await planReplay(node);
         try {
-          return await afterTerm(await leadRestored(node, verbs, order, "replay"), node, starts);
+          return await afterTerm(await leadRestored(node, verbs, order, { origin: "replay" }), node, starts);
         } catch (error) {
           if (!(error instanceof ReplayError) || !error.startOver) throw error;
           return await replaceSuspect(node, verbs, messageOf(error), starts);
@@ -209,6 +211,35 @@ async function perform(
     default:
       return unreachable(decision);
   }
+}
+
+/** A new cluster, in place of one whose founding is given up if need be. */
+async function found(
+  node: NodeContext,
+  { because, over }: Extract<BootDecision, { kind: "found" }>,
+): Promise<Outcome> {
+  const { state, stop, log } = node;
+  if (over === null) {
+    state.enter("founding", because);
+    await foundCluster(node, null);
+    return again;
+  }
+  const former = BigInt(over);
+  let firstSegment: bigint | string;
+  try {
+    firstSegment = await giveUpFounding(node, former);
+  } catch (error) {
+    if (stop.stopping.aborted || !(error instanceof AppError)) throw error;
+    firstSegment = messageOf(error);
+  }
+  if (typeof firstSegment === "string") {
+    state.enter("waiting", `the founding of system ${over} is not given up: ${firstSegment}`);
+    log.warn("waiting", { because: firstSegment });
+    return { kind: "again", pause: true };
+  }
+  state.enter("founding", because);
+  await foundCluster(node, { former, firstSegment });
+  return again;
 }
 
 /** Null on a lone node, and where a member does the same. */
@@ -264,7 +295,7 @@ async function replaceSuspect(
   const order = { request: LATEST, from: null, work: "restore" } as const;
   const id = `s-${clock.now().toString(36)}`;
   const plan = await seedFromArchive(node, order, () => moveAside(paths, id, clock.now()));
-  return await afterTerm(await leadRestored(node, verbs, plan, "seed"), node, starts);
+  return await afterTerm(await leadRestored(node, verbs, plan, { origin: "seed" }), node, starts);
 }
 
 async function untilAborted(signal: AbortSignal): Promise<void> {

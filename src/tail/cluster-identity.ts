@@ -30,6 +30,32 @@ export async function claimIdentity(
   requireSameSystem(found, identity);
 }
 
+/**
+ * Puts ours in the place of `former`'s, whose founding was given up: only if it is still that one. Does nothing where ours stands already. Throws
+ * ForeignLogError when a third one stands there; StoreError as `replace` does.
+ */
+export async function succeedIdentity(
+  store: Pick<ObjectStore, "get" | "replace">,
+  former: bigint,
+  identity: ClusterIdentity,
+  signal: AbortSignal,
+): Promise<void> {
+  const object = await store.get(IDENTITY_KEY, signal);
+  if (object === null) throw new LogDamagedError(`object "${IDENTITY_KEY}" is gone`);
+  const found = parseIdentity(await readWhole(object, IDENTITY_BYTES_MOST));
+  if (found.systemId === identity.systemId) return;
+  const isFormer = found.systemId === former;
+  if (
+    isFormer &&
+    (await store.replace(IDENTITY_KEY, formatIdentity(identity), object.etag, signal)) === "replaced"
+  )
+    return;
+  // An earlier attempt of ours may have come through, or another founder was faster.
+  const there = isFormer ? await readIdentity(store, signal) : found;
+  if (there?.systemId !== identity.systemId)
+    throw new ForeignLogError(`object "${IDENTITY_KEY}"`, there?.systemId ?? former, identity.systemId);
+}
+
 /** Throws unless both name one system and one segment size. */
 export function requireSameSystem(found: ClusterIdentity, ours: ClusterIdentity): void {
   if (found.systemId !== ours.systemId) {

@@ -3,7 +3,7 @@
 import { methodOfExtension } from "../codec/compression.ts";
 import type { Cipher } from "../codec/encryption.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
-import { type Lsn, lsnOf, maxLsn } from "../wal/lsn.ts";
+import { formatLsn, type Lsn, lsnOf, maxLsn } from "../wal/lsn.ts";
 import { type TimelineId, historyName, parseWalName, segmentStart } from "../wal/segment-name.ts";
 import { type TimelinePath, lastStep } from "../wal/timeline-path.ts";
 import { LogUseError } from "./errors.ts";
@@ -30,6 +30,8 @@ export interface GenesisOptions {
   readonly promotion: string;
   /** Start of the first segment that pg_wal can still give; used when wal_005 has none of this timeline. */
   readonly firstLocal: Lsn;
+  /** wal_005 holds what a given-up founding left: the log begins with this server's own WAL, which lies above. */
+  readonly isSuccessor?: boolean;
   readonly cipher: Cipher;
   readonly signal: AbortSignal;
 }
@@ -39,7 +41,7 @@ export async function planGenesis(
   store: Pick<ObjectStore, "get" | "list">,
   options: GenesisOptions,
 ): Promise<Genesis> {
-  const { path, promotion, segmentBytes, firstLocal } = options;
+  const { path, promotion, segmentBytes, firstLocal, isSuccessor = false } = options;
   const { timeline, begin } = lastStep(path);
   const archived = await readArchive(store, timeline, options);
   const highest = archived.histories.at(-1) ?? 1;
@@ -49,8 +51,15 @@ export async function planGenesis(
       "restore from the archive instead of founding a log over it",
     );
   }
-  const next =
+  const above =
     archived.highestSegment === null ? firstLocal : afterSegment(archived.highestSegment, segmentBytes);
+  if (isSuccessor && above > firstLocal) {
+    throw new LogUseError(
+      `wal_005 holds WAL up to ${formatLsn(above)}, this server's begins at ${formatLsn(firstLocal)}`,
+      "clear the volume: nobody was let in to it, and the next founding begins above",
+    );
+  }
+  const next = isSuccessor ? firstLocal : above;
   const histories: [TimelineId, string][] = [];
   for (const each of archived.histories) {
     const body = await fetchPublishedHistory(store, each, options, options.signal);

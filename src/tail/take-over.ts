@@ -61,8 +61,14 @@ export type TakeOverStore = Pick<ObjectStore, "get" | "list" | "create" | "put">
 
 /** Takes the log over. Repeats without end until it owns the log or the signal aborts. Throws LogDamagedError, ForeignLogError. */
 export async function takeOver(store: TakeOverStore, options: TakeOverOptions): Promise<Claim> {
+  const { identity, signal } = options;
+  await insist("cluster.json", () => claimIdentity(store, identity, signal), options);
+  return await fenceLog(store, options);
+}
+
+/** T1 to T3 on a log that is there, or on none; cluster.json is the caller's. Throws as `takeOver`. */
+export async function fenceLog(store: TakeOverStore, options: TakeOverOptions): Promise<Claim> {
   const { identity, node, purpose, fencing, log } = options;
-  await insist("cluster.json", () => claimIdentity(store, identity, options.signal), options);
   let known = options.known ?? null;
   for (;;) {
     const read = { ...options, identity, known };

@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { ListObjectsV2Command } from "@aws-sdk/client-s3";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Bench, PASSWORD, until, type ImageNode } from "../support/image.ts";
+import { Bench, PASSWORD, seeds, until, type ImageNode } from "../support/image.ts";
+import { makeRandom } from "../support/random.ts";
 
 test("every kind of target gives exactly its rows, in a new cluster that never writes to the source", async (t) => {
   await using bench = await Bench.open();
@@ -94,6 +95,98 @@ test("restore in place by command, and undo", async () => {
     "the data from before the restore",
   );
   await node.sql("create table after_undo as select 1");
+});
+
+/** As an undo leaves the volume that is killed right behind its promotion: the log has not heard of the new timeline. */
+const PROMOTED_UNDO = `
+set -eu
+cd /data
+cp pgdata/pg_wal/00000002.history /tmp/restored.history
+rm -rf pgdata
+mv pgdata.aside-* pgdata
+printf '{"work":"restore","beganMs":1,"detail":"undo u-1"}' > holdfast/unfinished.json
+printf '{"id":"u-1","kind":"undo","fields":{},"askedMs":1}' > holdfast/restore-order.json
+rm holdfast/complete.json
+touch pgdata/standby.signal
+cp /tmp/restored.history pgdata/pg_wal/00000002.history
+chown -R postgres:postgres pgdata
+run() { setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; }
+run postgres -D /data/pgdata -c port=5999 -c unix_socket_directories=/tmp -c listen_addresses= -c archive_mode=off \\
+  -c restore_command=false -c recovery_target_timeline=1 -c hot_standby=off -c ssl=off &
+until pg_controldata pgdata | grep -q 'in archive recovery'; do sleep 0.1; done
+sleep 1
+run pg_ctl promote -w -D /data/pgdata
+test -e pgdata/pg_wal/00000003.history
+run pg_ctl stop -m immediate -D /data/pgdata
+`;
+
+test("an undo killed between its promotion and the log's acceptance goes on from there", async () => {
+  await using bench = await Bench.open();
+  const env = bench.s3Env();
+  const volume = await bench.volume();
+  const node = await bench.run({ env, volume });
+  await node.ready();
+  await node.sql("create table t as select 1 as i");
+  await sleep(1500);
+  const time = await node.sql("select clock_timestamp()");
+  await sleep(1500);
+  await node.sql("create table later as select 2 as i");
+  await sleep(1500);
+  assert.equal((await node.exec("holdfast", "restore", "--target-time", time, "--confirm")).status, 0);
+  await until(
+    async () => (await node.sql("select to_regclass('later') is null").catch(() => "")) === "t",
+    120_000,
+    "the restore",
+  );
+  assert.equal(await node.stop(), 0);
+  const left = await bench.runOnce({ env, volume, command: ["bash", "-c", PROMOTED_UNDO] });
+  assert.equal(left.status, 0, left.stdout + left.stderr);
+
+  await node.start();
+  await node.said("the undo was promoted already");
+  await node.ready(120_000);
+  assert.equal(await node.sql("select i from later"), "2");
+  await node.sql("insert into later values (3)");
+  assert.equal((await node.exec("holdfast", "restore", "--undo", "--confirm")).status, 1);
+  await sleep(2500);
+  await node.kill();
+  await node.remove();
+  const heir = await bench.run({ env, name: "heir" });
+  await heir.ready(120_000);
+  assert.equal(await heir.sql("select string_agg(i::text, ',' order by i) from later"), "2,3");
+});
+
+test("an undo killed at a seeded moment always ends in the data from before the restore", async () => {
+  await using bench = await Bench.open();
+  for (const seed of seeds(2, 20)) {
+    const random = makeRandom(seed);
+    const node = await bench.run({ env: bench.s3Env(`undo-${seed}`), name: `u${seed}` });
+    await node.ready();
+    await sleep(1500);
+    const time = await node.sql("select clock_timestamp()");
+    await sleep(1500);
+    await node.sql("create table later as select 2 as i");
+    await sleep(1500);
+    assert.equal((await node.exec("holdfast", "restore", "--target-time", time, "--confirm")).status, 0);
+    await until(
+      async () => (await node.sql("select to_regclass('later') is null").catch(() => "")) === "t",
+      120_000,
+      "the restore",
+    );
+    assert.equal((await node.exec("holdfast", "restore", "--undo", "--confirm")).status, 0);
+    for (let kill = 0; kill < 2; kill += 1) {
+      await sleep(random() * 7000);
+      await node.kill();
+      await node.start();
+    }
+    await node.ready(120_000);
+    await until(
+      async () => (await node.sql("select i from later").catch(() => "")) === "2",
+      120_000,
+      `seed ${seed}: the data from before the restore`,
+    );
+    await node.remove();
+  }
 });
 
 test("the archive goes on after a restore: two lives later both are there", async () => {

@@ -33,7 +33,9 @@ const silent: StoreFacts = { kind: "unknown", because: "connection refused" };
 const forbidden: StoreFacts = { kind: "refused", because: "403 AccessDenied" };
 const sealed: StoreFacts = { kind: "undecryptable", because: "wrong key" };
 const damaged: StoreFacts = { kind: "damaged", because: "slot 7 is missing" };
-const claimed: StoreFacts = { kind: "unfinished-founding", systemId: SYSTEM };
+const claimed: StoreFacts = { kind: "unfinished-founding", systemId: SYSTEM, outcome: null };
+const admitted: StoreFacts = { kind: "unfinished-founding", systemId: SYSTEM, outcome: "admitted" };
+const givenUp: StoreFacts = { kind: "unfinished-founding", systemId: SYSTEM, outcome: "given-up" };
 
 const request: AskedRestore = { id: "r1", from: "command", otherPrefix: false, target: "time T" };
 const other: AskedRestore = { id: "r2", from: "environment", otherPrefix: true, target: "the end" };
@@ -44,6 +46,7 @@ const facts = (change: Partial<BootFacts>): BootFacts => ({
   store: nothing,
   members: alone,
   restore: null,
+  mayGiveUp: false,
   ...change,
 });
 
@@ -140,6 +143,48 @@ const cases: readonly { name: string; given: Partial<BootFacts>; kind: string; b
     given: { store: claimed },
     kind: "wait",
     because: /claimed the prefix/,
+  },
+  {
+    name: "a lone node founds in the place of a founding that never admitted a client",
+    given: { store: claimed, mayGiveUp: true },
+    kind: "found",
+    because: /without ever admitting a client/,
+  },
+  {
+    name: "a founding that was given up already is succeeded too",
+    given: { store: givenUp, mayGiveUp: true },
+    kind: "found",
+    because: /without ever admitting a client/,
+  },
+  {
+    name: "no initdb where clients were admitted and every backup was deleted",
+    given: { store: admitted, mayGiveUp: true },
+    kind: "wait",
+    because: /none of system \d+'s base backups is left/,
+  },
+  {
+    name: "the successor's volume contends before its claim",
+    given: { volume: { ...primary, systemId: "5", succeeds: SYSTEM }, store: givenUp },
+    kind: "contend",
+    because: /log decides/,
+  },
+  {
+    name: "another system's volume does not contend for a given-up prefix",
+    given: { volume: { ...primary, systemId: "5", succeeds: null }, store: givenUp },
+    kind: "refuse",
+    because: /belongs to system identifier/,
+  },
+  {
+    name: "the successor's volume is refused once a third one claimed the prefix",
+    given: { volume: { ...primary, systemId: "5", succeeds: "6" }, store: givenUp },
+    kind: "refuse",
+    because: /belongs to system identifier/,
+  },
+  {
+    name: "the volume whose founding was given up is refused",
+    given: { volume: primary, store: givenUp },
+    kind: "refuse",
+    because: /given up by another node/,
   },
   {
     name: "a primary's volume contends",
@@ -289,16 +334,37 @@ for (const { name, given, kind, because } of cases) {
   });
 }
 
-test("boot: over all combinations, nothing is founded unless volume and prefix are both proven empty", () => {
+test("boot: over all combinations, nothing is founded unless the volume is empty and no client was ever admitted", () => {
   const volumes: VolumeFacts[] = [empty, primary, standby, fetched, { kind: "unfinished", work: "seed" }];
-  const stores: StoreFacts[] = [nothing, ours, foreign, silent, forbidden, sealed, damaged, claimed];
+  const stores: StoreFacts[] = [
+    nothing,
+    ours,
+    foreign,
+    silent,
+    forbidden,
+    sealed,
+    damaged,
+    claimed,
+    admitted,
+    givenUp,
+  ];
   for (const volume of volumes)
     for (const store of stores)
       for (const members of [alone, led, partly, joiner])
-        for (const restore of [null, request, other]) {
-          const decision = decideBoot({ releaseCommand: false, volume, store, members, restore });
-          assert.ok(decision.because.length > 5);
-          if (decision.kind === "found")
-            assert.deepEqual([volume.kind, store.kind, members, restore], ["empty", "empty", alone, null]);
-        }
+        for (const restore of [null, request, other])
+          for (const mayGiveUp of [false, true]) {
+            const decision = decideBoot({
+              releaseCommand: false,
+              volume,
+              store,
+              members,
+              restore,
+              mayGiveUp,
+            });
+            assert.ok(decision.because.length > 5);
+            if (decision.kind !== "found") continue;
+            assert.deepEqual([volume.kind, restore], ["empty", null]);
+            if (decision.over === null) assert.deepEqual([store, members], [nothing, alone]);
+            else assert.ok(mayGiveUp && (store === claimed || store === givenUp));
+          }
 });

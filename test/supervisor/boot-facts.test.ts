@@ -8,6 +8,7 @@ import { StoreError } from "../../src/storage/object-store.ts";
 import { factsOfError, gatherStore, gatherVolume } from "../../src/supervisor/boot-facts.ts";
 import { LogDamagedError } from "../../src/tail/errors.ts";
 import { formatIdentity } from "../../src/tail/cluster-identity.ts";
+import { settleFounding } from "../../src/tail/founding.ts";
 import { IDENTITY_KEY } from "../../src/tail/keys.ts";
 import { MemoryStore } from "../support/memory-store.ts";
 
@@ -32,7 +33,19 @@ test("store: what a killed probe left is no sign of a cluster", async () => {
 
 test("store: a claim without a backup is an unfinished founding", async () => {
   const facts = await gatherStore(await storeWith({ [IDENTITY_KEY]: identity }), signal);
-  assert.deepEqual(facts, { kind: "unfinished-founding", systemId: "77" });
+  assert.deepEqual(facts, { kind: "unfinished-founding", systemId: "77", outcome: null });
+});
+
+test("store: what became of a founding is read with it", async () => {
+  for (const outcome of ["admitted", "given-up"] as const) {
+    const store = await storeWith({ [IDENTITY_KEY]: identity });
+    await settleFounding(store, 77n, outcome, signal);
+    assert.deepEqual(await gatherStore(store, signal), {
+      kind: "unfinished-founding",
+      systemId: "77",
+      outcome,
+    });
+  }
 });
 
 test("store: a claim and a backup are a cluster", async () => {

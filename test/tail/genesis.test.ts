@@ -46,6 +46,19 @@ test("a timeline whose own segments are not archived yet begins at its fork", as
   assert.deepEqual(genesis.histories, [[2, sha256(Buffer.from("1\t0/1100080\tx\n"))]]);
 });
 
+test("the successor of a given-up founding begins with its own WAL, above what that one left", async (t) => {
+  const bench = new LogBench({ signal: t.signal });
+  await bench.store.put("wal_005/000000010000000000000012.lz4", Buffer.from("x"), t.signal);
+  const above = { ...options(bench), firstLocal: parseLsn("1/100000"), isSuccessor: true };
+  assert.equal(formatLsn((await planGenesis(bench.store, above)).end), "1/100000");
+  await assert.rejects(
+    planGenesis(bench.store, { ...above, firstLocal: parseLsn("0/1200000") }),
+    (error) =>
+      error instanceof LogUseError &&
+      /up to 0\/1300000, this server's begins at 0\/1200000/.test(error.message),
+  );
+});
+
 test("a server on a lower timeline than the archive founds nothing", async (t) => {
   const bench = new LogBench({ signal: t.signal });
   await bench.store.put("wal_005/00000003.history", Buffer.from("1\t0/1100080\tx\n"), t.signal);
