@@ -167,7 +167,8 @@ export class WalBuilder {
     const builder = new WalBuilder(options);
     Object.assign(builder, { start });
     builder.#at = Number(at - start);
-    builder.#buffer = Buffer.from(bytes.subarray(0, builder.#at));
+    builder.#buffer = Buffer.alloc(builder.#at); // behind a switch record the end lies above the bytes
+    builder.#buffer.set(bytes.subarray(0, builder.#at));
     builder.#length = builder.#at;
     builder.#previous = builder.#lastBefore(at);
     return builder;

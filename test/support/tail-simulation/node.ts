@@ -249,6 +249,15 @@ export class Node {
     this.#received = null;
     this.#snapshot = null;
     this.#world.count("rolled back");
+    if (this.#world.random() < 0.4) this.#serveWithoutStore(this.server);
+  }
+
+  /** Comes up while the store is away and accepts writes that the log never sees (G7). */
+  #serveWithoutStore(server: Server): void {
+    server.recover();
+    for (let i = 0; i < 6; i += 1) server.write(this.#world.random);
+    server.flush();
+    this.#world.count("served without the store");
   }
 
   /** Becomes a standby of some primary and receives what that one has sent so far. */

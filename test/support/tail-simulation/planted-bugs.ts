@@ -204,7 +204,7 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     file: "tail/junction.ts",
     find: 'if (local.bytes === "different") return suspect("pg_wal has other bytes than the log");',
     replace: "",
-    favour: ["snapshot", "roll back", "damage", "start", "kill"],
+    favour: ["snapshot", "roll back", "blind", "start", "kill"],
   },
   {
     name: "a volume that is short of the log continues it",
