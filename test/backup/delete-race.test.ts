@@ -12,6 +12,7 @@ import { silentLog } from "../../src/base/log.ts";
 import { cipherOf } from "../../src/codec/encryption.ts";
 import { parseLsn } from "../../src/wal/lsn.ts";
 import { MemoryStore } from "../support/memory-store.ts";
+import { sentinelWith } from "../support/sentinels.ts";
 
 const FULL = "base_000000010000000000000002";
 const FIRST = "base_000000010000000000000004_D_000000010000000000000002";
@@ -22,26 +23,8 @@ const never = (): AbortSignal => new AbortController().signal;
 function sentinelOf(name: keyof typeof START, from: keyof typeof START | null): Sentinel {
   const delta: DeltaOrigin | null =
     from === null ? null : { lsn: parseLsn(START[from]), from, fullName: FULL, count: from === FULL ? 1 : 2 };
-  return {
-    startLsn: parseLsn(START[name]),
-    finishLsn: parseLsn(START[name]),
-    delta,
-    pgVersion: 170_004,
-    systemIdentifier: 7_318_349_394_477_056_000n,
-    uncompressedBytes: 1,
-    compressedBytes: 1,
-    dataCatalogBytes: 1,
-    spec: null,
-    userData: null,
-    hasNoFilesMetadata: true,
-    version: 2,
-    startTime: 1_700_000_000_000_000_000n,
-    finishTime: 1_700_000_001_000_000_000n,
-    hostname: "db1",
-    dataDirectory: "/data",
-    isPermanent: false,
-    embeddedFiles: null,
-  };
+  const at = parseLsn(START[name]);
+  return sentinelWith({ startLsn: at, finishLsn: at, delta, hasNoFilesMetadata: true });
 }
 
 /** A store with a full backup and a delta on it. */
