@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import type { BackupFacts } from "../../src/backup/backup-facts.ts";
 import { beforeTarget, retainTarget, targetFamily } from "../../src/backup/delete-target.ts";
 import { databaseFilter, maskFilter } from "../../src/backup/name-filter.ts";
