@@ -1,8 +1,7 @@
 // Takes a tar apart as it comes, without keeping a byte: what is pushed may be memory that is used again right after.
-// For the hot path of a restore; readers that want to iterate use tar-part.ts.
+// The hot path of a restore; readers that want to iterate use tar-part.ts, which stands on this.
 // https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html; GNU long names: type `L`, and sizes in base 256
 
-import { TarError } from "./tar-part.ts";
 import { TAR_BLOCK_BYTES, paddingOf } from "./tar-header.ts";
 
 export interface TarMemberHead {
@@ -22,6 +21,11 @@ export interface TarMemberHead {
 export interface MemberSink {
   write(piece: Uint8Array): void;
   close(): void;
+}
+
+/** What was read is no tar. */
+export class TarError extends Error {
+  override readonly name = "TarError";
 }
 
 /** Push pieces of any size, then end. Throws TarError on what is no tar, and whatever the members' sinks throw. */
@@ -64,8 +68,7 @@ export class TarSink {
 
   /** Closes what is open; after an error. */
   abandon(): void {
-    this.#sink?.close();
-    this.#sink = null;
+    this.#closeSink();
   }
 
   #data(piece: Uint8Array): number {
@@ -77,11 +80,17 @@ export class TarSink {
   }
 
   #finishMember(): void {
-    this.#sink?.close();
-    this.#sink = null;
+    this.#closeSink();
     if (this.#meta === null) return;
     this.#extended = { ...this.#extended, ...this.#meta.read() };
     this.#meta = null;
+  }
+
+  /** Once only, even if closing fails: its descriptor may be another file's by then. */
+  #closeSink(): void {
+    const sink = this.#sink;
+    this.#sink = null;
+    sink?.close();
   }
 
   #header(piece: Uint8Array): number {
@@ -171,8 +180,9 @@ function readPax(data: Uint8Array): Extended {
   let found: Extended = {};
   for (let at = 0; at < bytes.length;) {
     const space = bytes.indexOf(0x20, at);
-    const length = Number(bytes.toString("latin1", at, space < 0 ? at : space));
-    if (!(length > space - at + 1) || at + length > bytes.length)
+    const digits = space < 0 ? "" : bytes.toString("latin1", at, Math.min(space, at + 12));
+    const length = /^\d{1,10}$/.test(digits) ? Number(digits) : 0;
+    if (length === 0 || length <= space - at + 1 || at + length > bytes.length)
       throw new TarError("a PAX record has no sound length");
     const record = bytes.toString("utf8", space + 1, at + length - 1);
     const [key, value] = [record.slice(0, record.indexOf("=")), record.slice(record.indexOf("=") + 1)];

@@ -10,8 +10,7 @@ import type { Cipher, CipherKey } from "../codec/encryption.ts";
 import { BackupFormatError } from "./format-error.ts";
 import { IncrementError } from "./increment.ts";
 import { CONTROL_PATH, CONTROL_WAITS_AT, isUtilityPath, memberPath } from "./member-path.ts";
-import { TarError } from "./tar-part.ts";
-import { type MemberSink, type TarMemberHead, TarSink } from "./tar-sink.ts";
+import { type MemberSink, TarError, type TarMemberHead, TarSink } from "./tar-sink.ts";
 import { type FileOwner, FileSink, IncrementSink } from "./unpack-sinks.ts";
 
 /** What a worker needs to know; crosses threads, so plain data only. */

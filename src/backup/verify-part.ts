@@ -20,7 +20,8 @@ import {
   parseIncrementHeader,
 } from "./increment.ts";
 import { memberPath } from "./member-path.ts";
-import { readTar, type TarEntry, TarError } from "./tar-part.ts";
+import { readTar, type TarEntry } from "./tar-part.ts";
+import { TarError } from "./tar-sink.ts";
 
 /** What is wrong, at which object. */
 export interface Finding {

@@ -51,10 +51,7 @@ export async function verifyBackup(name: string, tools: VerifyTools): Promise<Ba
     if (finding === null) throw error;
     return { name, findings: [finding], readBytes: 0, members: 0, pages: 0, isRestorable: false };
   }
-  if ((await readBackupMetadata(store, name, signal)) === null) {
-    const fault = "is missing: lists with details, marks and deltas need it, a restore does not";
-    findings.push({ object: metadataKey(name), severity: "warning", fault });
-  }
+  findings.push(...(await checkMetadata(name, tools)));
   const content = tools.content ? await verifyContent(loaded, tools) : NOTHING_READ;
   findings.push(...content.findings);
   return {
@@ -63,6 +60,18 @@ export async function verifyBackup(name: string, tools: VerifyTools): Promise<Ba
     findings,
     isRestorable: !findings.some(({ severity }) => severity === "error"),
   };
+}
+
+async function checkMetadata(name: string, { store, signal }: VerifyTools): Promise<readonly Finding[]> {
+  const needed = "lists with details, marks and deltas need it, a restore does not";
+  try {
+    if ((await readBackupMetadata(store, name, signal)) !== null) return [];
+    return [{ object: metadataKey(name), severity: "warning", fault: `is missing: ${needed}` }];
+  } catch (error) {
+    const finding = findingOf(error, name);
+    if (finding === null) throw error;
+    return [{ ...finding, severity: "warning", fault: `${finding.fault}: ${needed}` }];
+  }
 }
 
 const NOTHING_READ = { findings: [] as readonly Finding[], readBytes: 0, members: 0, pages: 0 };

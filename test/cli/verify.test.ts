@@ -1,12 +1,14 @@
 // `holdfast verify --content` finds every kind of damage and names the object; a whole archive has no fault.
 
 import assert from "node:assert/strict";
-import { copyFile, readFile, rename, rm, truncate, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { systemClock } from "../../src/base/clock.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { runWalg } from "../../src/cli/walg/program.ts";
+import { harm } from "../support/harm.ts";
+import { makeRandom } from "../support/random.ts";
 import { type Bucket, openBuckets } from "../support/walg-buckets.ts";
 
 const RUNS = Number(process.env["HOLDFAST_CORRUPTIONS"] ?? 20);
@@ -73,8 +75,6 @@ const names = (findings: Verdict["findings"], key: string): boolean =>
 /** The segment in which the oldest backup of a bucket starts. */
 const firstSegments = new Map<string, string>();
 
-type Damage = "flip" | "cut" | "empty" | "remove" | "swap";
-
 describe("seeded corruption", () => {
   // Codecs with a checksum of their own: WAL-G's other objects have nothing that a changed bit would break.
   const chosen = buckets.filter(({ name }) =>
@@ -84,7 +84,7 @@ describe("seeded corruption", () => {
   after(() => Promise.all(chosen.map((bucket) => bucket.remove())));
   for (let run = 0; run < RUNS; run += 1) {
     test(`number ${run}`, async (t) => {
-      const random = generator(SEED + run);
+      const random = makeRandom(SEED + run);
       const bucket = chosen[Math.floor(random() * chosen.length)]!;
       const place = await bucket.copy();
       const all = await bucket.objectsAt(place);
@@ -94,7 +94,8 @@ describe("seeded corruption", () => {
       );
       const keys = all.filter((key) => isNeeded(bucket, key));
       const key = keys[Math.floor(random() * keys.length)]!;
-      const damage = (["flip", "cut", "empty", "remove", "swap"] as const)[Math.floor(random() * 5)]!;
+      const drawn = (["flip", "cut", "empty", "remove", "swap"] as const)[Math.floor(random() * 5)]!;
+      const damage = drawn === "remove" && !isMissed(key, keys) ? "cut" : drawn;
       const other = await harm(place, key, damage, keys, random);
       t.diagnostic(`${bucket.name}: ${damage} ${key}${other === null ? "" : ` with ${other}`}`);
       const { exit, findings } = await verify(bucket, place);
@@ -127,74 +128,9 @@ function isNeeded(bucket: Bucket, key: string): boolean {
   return !/wal_005\/00000001/.test(key) || key.slice("wal_005/".length) >= first;
 }
 
-/** Damages the object so that its bytes differ; returns the other object of a swap. */
-async function harm(
-  place: string,
-  key: string,
-  damage: Damage,
-  keys: readonly string[],
-  random: () => number,
-): Promise<string | null> {
-  const path = join(place, key);
-  const bytes = await readFile(path);
-  switch (damage) {
-    case "flip": {
-      // Of JSON the first byte: a changed letter within a text is still JSON.
-      // Of a frame not its header: some of its bits change nothing.
-      const at = key.endsWith(".json") ? 0 : 16 + Math.floor(random() * (bytes.byteLength - 16));
-      bytes[at] = bytes[at]! ^ (1 << Math.floor(random() * 8));
-      await writeFile(path, bytes);
-      return null;
-    }
-    case "cut":
-      await truncate(path, Math.floor(bytes.byteLength * random()));
-      return null;
-    case "empty":
-      await truncate(path, 0);
-      return null;
-    case "remove":
-      if (
-        key.endsWith("_backup_stop_sentinel.json") ||
-        key.includes(".history") ||
-        isLastSegment(key, keys)
-      ) {
-        // No backup, no such timeline, an earlier end: nothing is left that could know. Swap or cut it instead.
-        await truncate(path, Math.floor(bytes.byteLength / 2));
-        return null;
-      }
-      await rm(path);
-      return null;
-    case "swap": {
-      const others = keys.filter((one) => one !== key && kind(one) === kind(key));
-      const other = others[Math.floor(random() * others.length)];
-      const same = other === undefined ? true : (await readFile(join(place, other))).equals(bytes);
-      if (other === undefined || same) {
-        await truncate(path, 0);
-        return null;
-      }
-      await rename(path, `${path}.x`);
-      await copyFile(join(place, other), path);
-      await rename(`${path}.x`, join(place, other));
-      return other;
-    }
-    default:
-      throw new Error(`unknown damage "${String(damage)}"`);
-  }
-}
-
-const kind = (key: string): string =>
-  key.startsWith("wal_005/") ? "wal" : key.replace(/^.*\//, "").replace(/[0-9A-F_D]+/g, "");
+/** No backup, no such timeline, an earlier end: of these nothing is left that could know. */
+const isMissed = (key: string, keys: readonly string[]): boolean =>
+  !key.endsWith("_backup_stop_sentinel.json") && !key.includes(".history") && !isLastSegment(key, keys);
 const isLastSegment = (key: string, keys: readonly string[]): boolean =>
   key.startsWith("wal_005/") &&
   !keys.some((other) => other > key && other.slice(0, 16) === key.slice(0, 16) && !other.includes("history"));
-
-/** Mulberry32. */
-function generator(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}

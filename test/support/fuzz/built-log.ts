@@ -14,7 +14,7 @@ import {
   buildObject,
 } from "../../../src/tail/slot.ts";
 import { addBytes } from "../../../src/wal/lsn.ts";
-import { extendPath, rootPath } from "../../../src/wal/timeline-path.ts";
+import { rootPath } from "../../../src/wal/timeline-path.ts";
 import { WalBuilder } from "../wal-builder.ts";
 
 export interface BuiltLog {
@@ -88,7 +88,6 @@ export async function buildLog(): Promise<BuiltLog> {
   await put({ kind: "gap", timeline: 2, start: at, end: addBytes(at, 8192) }, new Uint8Array(0));
   at = addBytes(at, 8192);
   objects.set(baseKey(base.seq), built.bytes);
-  extendPath(rootPath(1), 2, fork);
   return { identity: { systemId, segmentBytes }, objects };
 }
 
