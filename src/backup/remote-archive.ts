@@ -3,9 +3,8 @@
 import { AppError } from "../base/errors.ts";
 import { CONTROL_FILE, isKept } from "./backup-exclusions.ts";
 import { memberPath } from "./member-path.ts";
-import { TarError } from "./tar-part.ts";
 import type { TarMember } from "./tar-header.ts";
-import { type MemberSink, type TarMemberHead, TarSink } from "./tar-sink.ts";
+import { type MemberSink, TarError, type TarMemberHead, TarSink } from "./tar-sink.ts";
 
 /** What goes into a part next. */
 export type ArchiveStep =
