@@ -9,6 +9,9 @@ ARG PG_MAJOR=17
 ENV DEBIAN_FRONTEND=noninteractive LANG=C.UTF-8
 RUN set -eu; \
     printf 'path-exclude /usr/share/doc/*\npath-exclude /usr/share/man/*\npath-exclude /usr/share/locale/*\n' > /etc/dpkg/dpkg.cfg.d/slim; \
+    # One number in every image, the official image's: a volume then belongs to Postgres whichever image it is mounted in.
+    groupadd --system --gid 999 postgres; \
+    useradd --system --uid 999 --gid 999 --no-create-home --home-dir /var/lib/postgresql --shell /bin/bash postgres; \
     apt-get update; \
     apt-get install -y --no-install-recommends postgresql-common ca-certificates; \
     sed -ri 's/^#?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf; \

@@ -129,6 +129,8 @@ test("the image says what it holds", async () => {
     string
   >;
   const version = await mustDocker("run", "--rm", "--entrypoint", "postgres", IMAGE, "--version");
+  const user = await mustDocker("run", "--rm", "--entrypoint", "id", IMAGE, "postgres");
+  assert.match(user, /^uid=999\(postgres\) gid=999\(postgres\)/, "the same in the images of all majors");
   assert.equal(labels["org.opencontainers.image.licenses"], "Apache-2.0");
   assert.equal(labels["fly.version"], "custom");
   const postgres = /(\d+\.\d+)/.exec(version)![1]!;
