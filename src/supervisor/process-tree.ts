@@ -158,6 +158,8 @@ function startProgram({ file, args, env, uid, gid, cwd, onLine }: Program): Runn
   const child = execa(file, [...args], {
     reject: false,
     cleanup: false,
+    // A session of its own: Ctrl-C at a terminal is the supervisor's to pass on, in its order.
+    detached: true,
     extendEnv: false,
     env: { PATH, LANG: "C.UTF-8", ...env },
     buffer: false,

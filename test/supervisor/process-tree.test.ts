@@ -64,6 +64,17 @@ test("child: it inherits nothing but PATH and LANG", async () => {
   );
 });
 
+test("child: a terminal's Ctrl-C does not reach it behind the supervisor's back", async () => {
+  const { child, lines } = shell("echo $$ $(cut -d' ' -f5,6 /proc/$$/stat); exec sleep 60");
+  assert.ok(
+    await waitUntil(async () => lines.length === 1, 5_000, { clock: systemClock, pollMs: 5 }),
+    "the child tells",
+  );
+  const [pid, group, session] = lines[0]!.split(" ");
+  assert.deepEqual([group, session], [pid, pid], "it leads a session of its own");
+  await child.stop();
+});
+
 test("child: a stop goes through its signals in order and ends with SIGKILL", async () => {
   const { child, lines } = shell(
     "trap 'echo term' TERM; trap 'echo int' INT; echo up; while :; do sleep 0.05; done",
