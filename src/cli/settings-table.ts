@@ -261,7 +261,7 @@ export const BACKUP_TABLE = {
       "write a cron expression of five fields such as `0 3 * * *`, or off",
     ),
     "When base backups are taken, in UTC.",
-    { fallback: "0 3 * * *", quotable: true },
+    { fallback: "0 3 * * *" },
   ),
   BACKUP_RETAIN_COUNT: setting(
     "Backups",

@@ -1,6 +1,7 @@
 // The environment as a frozen, typed object, or every problem at once. Pure: files and the host's name come in as arguments.
 
 import { join } from "node:path";
+import { MembersError, parseNodes } from "../cluster/members.ts";
 import { AppError, EXIT } from "../base/errors.ts";
 import { parseLossless } from "../base/lossless-json.ts";
 import {
@@ -50,6 +51,7 @@ export function readSettings(env: Environment, world: SettingsWorld): Settings {
   const volumeFolder = join(nodeSettings.volume, "holdfast", "store");
   const store = readStore(storeValues, { clusterName, volumeFolder }, world, findings);
   const cluster = assembleCluster(node, world);
+  checkMembers(cluster, findings);
   const settings: Settings = {
     node: nodeSettings,
     cluster,
@@ -147,6 +149,17 @@ function assembleCluster(values: ValuesOf<typeof NODE_TABLE>, world: SettingsWor
     primaryRegion: values.PRIMARY_REGION,
     fly: app === null ? null : { app, machine },
   };
+}
+
+/** Names that cannot be, or a list without this node: said with all the other problems. */
+function checkMembers({ nodes, nodeName, fly }: ClusterSettings, { problems }: Findings): void {
+  if (nodes.length === 0 || fly !== null || (nodes.length === 1 && nodes[0] === nodeName)) return;
+  try {
+    parseNodes(nodes.join(","), nodeName);
+  } catch (error) {
+    if (!(error instanceof MembersError)) throw error;
+    problems.push(`NODES: ${error.message}; ${error.hint}`);
+  }
 }
 
 function assembleDurability(

@@ -73,12 +73,22 @@ export function renderStatus(view: NodeView): string {
   return rows.map(([name, text]) => `${name.padEnd(12)} ${text}\n`).join("");
 }
 
-function durability({ durability: mode, store: { fencing } }: NodeView): string {
-  const worth =
-    mode === "async"
-      ? "a commit is safe from the loss of the volume within about a second"
-      : "a commit waits for it";
-  return `${mode}: ${worth}${fencing ? "" : "; the store does not honour conditional writes, fencing: none"}`;
+/** The mode, and what it is worth right now. */
+function durability(view: NodeView): string {
+  const { durability: mode, store } = view;
+  const unfenced = store.fencing ? "" : "; the store does not honour conditional writes, fencing: none";
+  return `${mode}: ${mode === "async" ? asyncWorth(view) : "a commit waits for it"}${unfenced}`;
+}
+
+function asyncWorth({ store, streamer, role, atMs }: NodeView): string {
+  if (store.isOnVolume)
+    return "a commit is safe from a crash; the store lies on the volume itself and is lost together with it";
+  const trouble = store.trouble ?? streamer?.store ?? null;
+  if (role === "primary" && streamer === null)
+    return "right now nothing leaves for the store: commits are on this volume only";
+  if (trouble !== null && role === "primary")
+    return `for ${formatDuration(atMs - trouble.sinceMs)} the store has taken nothing: newer commits are on this volume only`;
+  return "a commit is safe from the loss of the volume within about a second";
 }
 
 function lag({ streamer, atMs }: NodeView): string {

@@ -104,7 +104,7 @@ async function makeNode(
       node: nodeSettings.nodeName,
       version: nodeSettings.version,
       durability: nodeSettings.durability,
-      store: { name: store.name, fencing: true, trouble: null },
+      store: { name: store.name, fencing: true, isOnVolume: isOnVolume(settings.store), trouble: null },
     },
     { clock, log },
   );
@@ -171,6 +171,9 @@ async function prepareFolders(marks: string, settings: Settings, owner: OsUser |
     if (owner !== null) await chown(folder, owner.uid, owner.gid);
   }
 }
+
+const isOnVolume = (store: Settings["store"]): boolean =>
+  store.kind === "folder" && store.origin === "volume";
 
 /** Postgres's own socket; programs in the container find it through SOCKET_FOLDER while the doors are open. */
 const ownSockets = ({ node }: Settings): string => join(node.runDirectory, "postgres");

@@ -32,7 +32,7 @@ export function makeFencingProbe(
           log.error("the store does not honour conditional writes: a second primary would not be fenced", {
             because: outcome.because,
           });
-          state.set({ store: { name: store.name, fencing: false, trouble: null } });
+          state.set({ store: { ...state.view().store, fencing: false } });
           known = "none";
           break;
         case "away":

@@ -99,7 +99,13 @@ export interface NodeView {
   readonly postgresStarts: number;
   /** Durability mode in force and what it is worth. */
   readonly durability: string;
-  readonly store: { readonly name: string; readonly fencing: boolean; readonly trouble: Trouble | null };
+  readonly store: {
+    readonly name: string;
+    readonly fencing: boolean;
+    /** A folder on the volume itself: it is lost together with the data. */
+    readonly isOnVolume: boolean;
+    readonly trouble: Trouble | null;
+  };
   readonly streamer: StreamerStatus | null;
   readonly slotRetainedBytes: number | null;
   readonly readySegments: number;

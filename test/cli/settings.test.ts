@@ -350,9 +350,21 @@ for (const { name, env, problem } of [
   },
   {
     name: "other nodes and no password",
-    env: { NODES: "n1,n2", WALG_FILE_PREFIX: "/store" },
+    env: { NODES: "n1,n2", NODE_NAME: "n1", WALG_FILE_PREFIX: "/store" },
     problem:
       "POSTGRES_PASSWORD is missing (or SU_PASSWORD): with a bucket or other nodes it must be the same everywhere",
+  },
+  {
+    name: "a list of nodes without this one",
+    env: { ...BUCKET, NODES: "n1,n2", NODE_NAME: "n3" },
+    problem:
+      'NODES: this node is called "n3" and NODES is "n1,n2"; start the container with --name and --hostname of one of NODES, or set NODE_NAME',
+  },
+  {
+    name: "a schedule with kept quotes",
+    env: { ...BUCKET, BACKUP_SCHEDULE: '"0 3 * * *"' },
+    problem:
+      "BACKUP_SCHEDULE begins and ends with a quote: `docker run --env-file` keeps quotes as part of the value; write the line without them",
   },
   {
     name: "kept quotes",

@@ -26,8 +26,20 @@ test("status: trouble is told with its age, alarms stand out", () => {
 });
 
 test("status: an unfenced store is said", () => {
-  const store = { name: "s3://b", fencing: false, trouble: null };
+  const store = { name: "s3://b", fencing: false, isOnVolume: false, trouble: null };
   assert.match(renderStatus(nodeView({ store })), /fencing: none/);
+});
+
+test("status: what a commit is worth right now, not what it should be", () => {
+  assert.match(renderStatus(nodeView()), /^durability +async: a commit is safe .* within about a second$/m);
+  const onVolume = { ...nodeView().store, isOnVolume: true };
+  assert.match(renderStatus(nodeView({ store: onVolume })), /async: .* is lost together with it$/m);
+  const away = streaming({ store: { sinceMs: 1_700_000_040_000, failures: 3, lastError: "ECONNREFUSED" } });
+  assert.match(
+    renderStatus(nodeView({ streamer: away })),
+    /async: for 60 s the store has taken nothing: newer commits are on this volume only$/m,
+  );
+  assert.match(renderStatus(nodeView({ streamer: null })), /async: right now nothing leaves for the store/);
 });
 
 test("restore: flags become a call", () => {

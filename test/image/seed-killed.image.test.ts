@@ -21,7 +21,7 @@ test("a seed killed at a seeded moment always ends in a right server", async (t)
   await first.remove();
 
   const whole = await bench.run({ env, name: "w" });
-  const wholeMs = await whole.ready(120_000);
+  const wholeMs = await whole.ready(240_000);
   assert.equal(await whole.sql(digest), expected);
   await whole.remove();
   t.diagnostic(`an undisturbed seed takes ${Math.round(wholeMs)} ms`);
@@ -38,7 +38,7 @@ test("a seed killed at a seeded moment always ends in a right server", async (t)
       await doomed.remove();
     }
     const last = await bench.run({ env, volume, name: `seeded-${seed}` });
-    await last.ready(120_000);
+    await last.ready(240_000);
     assert.equal(await last.sql(digest), expected, `seed ${seed}`);
     await last.remove();
     await bench.deleteVolume(volume);
@@ -56,7 +56,7 @@ test("an initdb killed at a seeded moment is begun anew", async () => {
     await doomed.kill().catch(() => undefined);
     await doomed.remove();
     const last = await bench.run({ env, volume });
-    await last.ready(120_000);
+    await last.ready(240_000);
     assert.equal(await last.sql("select 1"), "1", `seed ${seed}`);
     await last.remove();
   }

@@ -45,7 +45,7 @@ async function trial(bench: Bench, seed: number): Promise<number | null> {
   await bench.deleteVolume(volume);
 
   const second = await bench.run({ env });
-  await second.ready(120_000);
+  await second.ready(240_000);
   const lost = await ledger.lost(await second.address());
   const age = lost.length === 0 ? null : ledger.lastAckMs() - lost[0]!.ackMs;
   assert.ok(

@@ -9,7 +9,7 @@ const first = {
   node: "n1",
   version: "1",
   durability: "async",
-  store: { name: "s3://b/p", fencing: true, trouble: null },
+  store: { name: "s3://b/p", fencing: true, isOnVolume: false, trouble: null },
 };
 
 test("state: a change of phase is told once, with its sentence", () => {

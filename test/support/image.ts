@@ -287,7 +287,7 @@ export class ImageNode {
   }
 
   /** Resolves to the milliseconds it took until a client is served; throws with the log's end otherwise. */
-  async ready(limitMs = 60_000): Promise<number> {
+  async ready(limitMs = 240_000): Promise<number> {
     const begun = performance.now();
     for (;;) {
       const served = await this.sql("select 1").catch(() => null);
@@ -307,7 +307,7 @@ export class ImageNode {
   }
 
   /** Waits until the log holds `text`. */
-  async said(text: string | RegExp, limitMs = 60_000): Promise<void> {
+  async said(text: string | RegExp, limitMs = 240_000): Promise<void> {
     const holds = async (): Promise<boolean> => {
       const log = await this.log();
       return typeof text === "string" ? log.includes(text) : text.test(log);

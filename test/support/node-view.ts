@@ -44,7 +44,7 @@ export const nodeView = (change: Partial<NodeView> = {}): NodeView => ({
   postgresUp: true,
   postgresStarts: 1,
   durability: "async",
-  store: { name: "s3://bucket/prefix", fencing: true, trouble: null },
+  store: { name: "s3://bucket/prefix", fencing: true, isOnVolume: false, trouble: null },
   streamer: streaming(),
   slotRetainedBytes: 0,
   readySegments: 0,
