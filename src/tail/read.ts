@@ -105,6 +105,9 @@ function pick(state: LogState, contenders: readonly Fetched[]): Fetched | null {
   return chooseSlot(state, readable);
 }
 
+/** An object as a listing tells of it. */
+type ListedName = LogName & { readonly key: string; readonly bytes: number };
+
 /** A slot as it came; what is wrong with it counts only if it lies on the run. */
 interface Fetched {
   readonly key: string;
@@ -133,13 +136,13 @@ class Reader {
   }
 
   /** Names under `prefix` from position `from` on, in order. A listing that breaks off is begun anew. */
-  list(prefix: string, from: number): Promise<(LogName & { key: string })[]> {
+  list(prefix: string, from: number): Promise<ListedName[]> {
     return this.again(`list ${prefix}`, async () => {
-      const names: (LogName & { key: string })[] = [];
+      const names: ListedName[] = [];
       const start = prefix === LOG_PREFIX ? keyBefore(from) : undefined;
-      for await (const { key } of this.#store.list(prefix, this.#options.signal, start)) {
+      for await (const { key, bytes } of this.#store.list(prefix, this.#options.signal, start)) {
         const name = parseLogKey(key, prefix);
-        if (name !== null) names.push({ ...name, key });
+        if (name !== null) names.push({ ...name, key, bytes });
       }
       return names;
     });
@@ -149,11 +152,15 @@ class Reader {
   async fetchSlots(from: number): Promise<Map<number, Fetched[]>> {
     const names = await this.list(LOG_PREFIX, from);
     const known = new Map(this.#options.known?.slots.map((slot) => [slot.key, slot]));
-    const fetched = await mapPool(names, LIMITS.getsInFlight, async (name): Promise<Fetched | null> => {
+    const fetchOne = async (name: ListedName): Promise<Fetched | null> => {
       const seen = known.get(name.key);
       return seen === undefined
         ? this.#fetchSlot(name.key, name)
         : fetchedBefore(name, seen, this.#options.known!);
+    };
+    const fetched = await mapPool(names, LIMITS.getsInFlight, fetchOne, {
+      most: LIMITS.bytesInFlight,
+      of: ({ bytes }) => Math.min(4 * bytes, bytes + SLOT_BYTES_MOST), // as stored and as plain bytes
     });
     const bySeq = new Map<number, Fetched[]>();
     for (const each of fetched) {
@@ -245,7 +252,8 @@ const NOTHING = new Uint8Array(0);
 
 const LIMITS = {
   getsInFlight: 16,
-  keepBytes: 64 * 1024 * 1024,
+  bytesInFlight: 32 * 1024 * 1024,
+  keepBytes: 16 * 1024 * 1024,
   baseBytesMost: 1024 * 1024 * 1024, // less than one segment, of which the largest has 1 GiB
 } as const;
 
