@@ -1,5 +1,6 @@
 // Fetches and unpacks parts, several at once, in bounded memory.
 
+import { freePiece } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import { AppError, asError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
@@ -158,9 +159,11 @@ async function fetchOne(
         signal.addEventListener("abort", onAbort, { once: true });
         try {
           for await (const piece of object.body) {
-            await channel.write(piece);
-            countedBytes += piece.byteLength;
-            meter.add(piece.byteLength);
+            const { byteLength } = piece;
+            await channel.write(piece); // which copies it
+            freePiece(piece);
+            countedBytes += byteLength;
+            meter.add(byteLength);
           }
           channel.finish();
           return (await channel.result()) as UnpackResult;

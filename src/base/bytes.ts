@@ -103,10 +103,11 @@ export async function* streamOf(...pieces: readonly Uint8Array[]): AsyncGenerato
   yield* pieces;
 }
 
-/** Gathers a stream; throws BoundsError past `limitBytes`. */
+/** Gathers a stream; throws BoundsError past `limitBytes`. `letGo` gets every piece that was copied, and may free its memory. */
 export async function collect(
   stream: AsyncIterable<Uint8Array>,
   limitBytes = Number.MAX_SAFE_INTEGER,
+  letGo: (piece: Uint8Array) => void = () => undefined,
 ): Promise<Uint8Array> {
   const pieces: Uint8Array[] = [];
   let total = 0;
@@ -115,12 +116,24 @@ export async function collect(
     if (total > limitBytes) throw new BoundsError(`the stream is longer than ${limitBytes} bytes`);
     pieces.push(piece);
   }
-  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, total);
+  if (pieces.length === 1) return pieces[0]!;
+  const whole = Buffer.concat(pieces, total);
+  for (const piece of pieces) letGo(piece);
+  return whole;
 }
 
 /** The same pieces in memory of their own, for takers that keep what they get while the source uses its memory again. */
 export async function* copies(stream: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const piece of stream) yield Uint8Array.from(piece);
+}
+
+/**
+ * Frees the memory of a piece that nobody will look at again, when the piece is all there is in it; a collection would let some 64 MB gather
+ * first. Whoever still holds the piece finds it empty.
+ */
+export function freePiece(piece: Uint8Array): void {
+  const memory = piece.buffer;
+  if (piece.byteLength === memory.byteLength && memory instanceof ArrayBuffer) memory.transfer(0);
 }
 
 // oxlint-disable-next-line no-control-regex -- the whole ASCII range is meant

@@ -12,7 +12,7 @@ import { collect, streamOf } from "../base/bytes.ts";
 import { unreachable } from "../base/errors.ts";
 import { decodeLz4Here, decodeZstdHere } from "./decode-here.ts";
 import { decompressGzip } from "./gzip-compression.ts";
-import { compressLz4, decompressLz4 } from "./lz4-compression.ts";
+import { compressLz4, compressLz4Whole, decompressLz4, releaseNative } from "./lz4-compression.ts";
 import { compressLzma, decompressLzma } from "./lzma-compression.ts";
 import { decompressLzo } from "./lzo-compression.ts";
 import { throughTransform } from "./node-transform.ts";
@@ -73,6 +73,7 @@ export async function compressWhole(compression: Compression, bytes: Uint8Array)
     case "brotli":
       return promisify<Uint8Array, BrotliOptions, Uint8Array>(brotliCompress)(bytes, BROTLI);
     case "lz4":
+      return compressLz4Whole(bytes);
     case "lzma":
       return collect(compress(compression, streamOf(bytes)));
     default:
@@ -111,6 +112,16 @@ export function decompress(
     default:
       return unreachable(method);
   }
+}
+
+/** The content in one piece. Throws CodecError as `decompress` does, and BoundsError past `limitBytes`. */
+export async function decompressWhole(
+  method: ReadMethod,
+  input: AsyncIterable<Uint8Array>,
+  limitBytes: number,
+): Promise<Uint8Array> {
+  const content = decompress(method, input);
+  return method === "lz4" ? collect(content, limitBytes, releaseNative) : collect(content, limitBytes);
 }
 
 const EXTENSIONS: Record<ReadMethod, string> = {

@@ -30,6 +30,16 @@ export async function* compressLz4(input: AsyncIterable<Uint8Array>): AsyncGener
   yield uint32(0, content.digest());
 }
 
+/** As compressLz4, for bytes in memory. */
+export async function compressLz4Whole(bytes: Uint8Array): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [HEADER];
+  for (let at = 0; at < bytes.byteLength; at += LZ4_BLOCK_BYTES)
+    pieces.push(await encodeBlock(bytes.subarray(at, at + LZ4_BLOCK_BYTES)));
+  const whole = Buffer.concat([...pieces, uint32(0, xxh32(bytes))]);
+  for (const piece of pieces) releaseNative(piece);
+  return whole;
+}
+
 /** The same frame block by block and without promises, for threads whose only work it is. A block's bytes go into `input` first. */
 export class Lz4BlockEncoder {
   readonly input: Uint8Array;

@@ -7,6 +7,7 @@ import {
   compress,
   compressWhole,
   decompress,
+  decompressWhole,
   extensionOf,
 } from "./compression.ts";
 import type { Cipher } from "./encryption.ts";
@@ -32,7 +33,7 @@ export async function open(
   cipher: Cipher,
   limitBytes = OPEN_BYTES_MOST,
 ): Promise<Uint8Array> {
-  return collect(openStream(streamOf(bytes), method, cipher), limitBytes);
+  return decompressWhole(method, cipher.decrypt(streamOf(bytes)), limitBytes);
 }
 
 /** As `seal`, for a stream of any length. */

@@ -1,5 +1,6 @@
 // The contract of a store: objects under string keys. test/support/object-store-suite.ts tests every promise on every driver.
 
+import { freePiece } from "../base/bytes.ts";
 import { AppError } from "../base/errors.ts";
 
 export interface ObjectInfo {
@@ -100,5 +101,8 @@ export async function readWhole(object: ObjectBody, limitBytes = 1 << 30): Promi
       throw new StoreError("damaged", `object "${object.key}" is larger than ${limitBytes} bytes`);
     pieces.push(piece);
   }
-  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, total);
+  if (pieces.length === 1) return pieces[0]!;
+  const whole = Buffer.concat(pieces, total);
+  for (const piece of pieces) freePiece(piece);
+  return whole;
 }
