@@ -66,7 +66,10 @@ export class ThreadPool<Job> implements AsyncDisposable {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     this.#started += 1;
-    const worker = new Worker(this.#module, { resourceLimits: LIMITS });
+    const worker = new Worker(START, {
+      resourceLimits: LIMITS,
+      workerData: { module: this.#module.href },
+    });
     worker.on("error", () => undefined); // each job listens too; without this an idle thread's error ends the process
     return worker;
   }
@@ -98,6 +101,7 @@ const workerDied = (how: string): AppError =>
     hint: "look for a memory limit of the container",
   });
 
+const START = new URL("./start-worker.ts", import.meta.url);
 /** WAL-G's default of 10 downloads would be 10 threads here, and their memory. */
 const THREADS_MOST = 8;
 

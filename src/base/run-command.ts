@@ -1,6 +1,5 @@
 // Runs a program to its end; the door to execa for one-shot commands.
 
-import { execa } from "execa";
 import { AppError } from "./errors.ts";
 
 export interface CommandOptions {
@@ -28,6 +27,7 @@ export async function runCommand(
   args: readonly string[],
   options: CommandOptions = {},
 ): Promise<CommandResult> {
+  const { execa } = await import("execa"); // 150 modules, which most commands do without
   const result = await execa(file, args, {
     reject: false,
     extendEnv: false,

@@ -31,11 +31,10 @@ export function lookForStrays(env: Environment, { problems, notices }: Findings)
       );
       continue;
     }
-    const near = nearest(name);
     // A misspelt target or retention must not pass for "none was given".
-    if (/^(RESTORE|BACKUP)_/.test(name)) problems.push(`${name} is not a setting${near}`);
+    if (/^(RESTORE|BACKUP)_/.test(name)) problems.push(`${name} is not a setting${nearest(name)}`);
     else if (/^(WALG|WALE|DURABILITY|POSTGRES|WAL)_/.test(name))
-      notices.push(`${name} is not a setting and has no effect${near}`);
+      notices.push(`${name} is not a setting and has no effect${nearest(name)}`);
   }
 }
 
