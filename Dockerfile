@@ -48,8 +48,6 @@ ARG BASE_IMAGE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG POSTGRES_VERSION=unknown
-# Freed memory goes back to the machine: glibc, and mimalloc inside lz4-napi, would keep what base backups and restores used.
-ENV MIMALLOC_PURGE_DELAY=0 MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072
 ENV NODE_COMPILE_CACHE=/opt/holdfast/.compiled PG_MAJOR=${PG_MAJOR} PGDATA=/data/pgdata PATH=/usr/lib/postgresql/${PG_MAJOR}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 COPY --from=program /usr/local/bin/node /usr/local/bin/node
 COPY --from=program /opt/holdfast/node_modules /opt/holdfast/node_modules
