@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { listBackups } from "../../src/backup/catalog.ts";
+import { messageOf } from "../../src/base/errors.ts";
 import type { Progress } from "../../src/base/progress.ts";
 import { type Log, silentLog } from "../../src/base/log.ts";
 import { cipherOf, readCipherKey } from "../../src/codec/encryption.ts";
@@ -14,6 +15,7 @@ import { StoreError } from "../../src/storage/object-store.ts";
 import {
   PLAIN,
   type Sealing,
+  addressOf,
   archived,
   backupSource,
   churn,
@@ -149,6 +151,30 @@ test(`Postgres ${major}: what the server does not send whole, or the store does 
     };
     await assert.rejects(pushRemotely(source, store, PLAIN, { thresholdBytes: 1 << 20 }));
     assert.deepEqual(await listBackups(store, never()), []);
+  });
+
+  await t.test("a role that may replicate and read settings is enough", async () => {
+    await source.psql("create role keeper login replication; grant pg_read_all_settings to keeper");
+    const store = new MemoryStore();
+    const as = { ...addressOf(source), user: "keeper" };
+    const { name, sentinel } = await pushRemotely(source, store, PLAIN, {}, { server: as });
+    assert.deepEqual(
+      (await listBackups(store, never())).map((entry) => entry.name),
+      [name],
+    );
+    assert.equal(sentinel.dataDirectory, source.dataDirectory);
+  });
+
+  await t.test("a role that may not is refused in the server's words", async () => {
+    await source.psql("create role stranger login");
+    const as = { ...addressOf(source), user: "stranger" };
+    await assert.rejects(
+      pushRemotely(source, new MemoryStore(), PLAIN, {}, { server: as }),
+      (error: Error) => {
+        assert.match(messageOf(error), /permission denied/);
+        return true;
+      },
+    );
   });
 
   await t.test("the next push is right", async () => {

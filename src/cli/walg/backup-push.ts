@@ -97,6 +97,11 @@ async function push(call: Call): Promise<number> {
 async function pushRemotely(call: Call, tools: PushTools): Promise<PushResult> {
   const settings = pushSettings(call, "");
   const { log } = call;
+  if (settings.candidate.kind !== "latest")
+    throw new UsageError(
+      "a base for a delta is named, and no data directory is given",
+      "a backup over the replication protocol is always full",
+    );
   log.info("Running remote backup through Postgres connection.");
   if (settings.maxSteps > 0 && !settings.isForcedFull)
     log.info("a backup over the replication protocol is always full; with [db_directory] it may be a delta");
