@@ -43,13 +43,13 @@ const parts: readonly Part[] = [
   { name: "s3", needs: ["rgw"], tests: true, command: () => nodeTest(files("s3"), 1) },
   { name: "pg17", needs: ["image17", "rgw"], tests: true, command: () => inImage(17, files("pg"), 2) },
   { name: "image", needs: ["image17", "rgw"], tests: true, command: () => nodeTest(files("image"), 1) },
-  // Clusters of containers need a machine of their own; the pure core and its simulation run with every test run.
+  { name: "cluster", needs: ["image17", "rgw"], tests: true, command: () => nodeTest(files("cluster"), 1) },
   {
-    name: "cluster",
-    needs: ["image17", "rgw"],
+    name: "cluster-long",
+    needs: ["image17", "image15", "image18", "rgw"],
     tests: true,
     long: true,
-    command: () => nodeTest(files("cluster"), 1),
+    command: () => nodeTest(files("cluster-long"), 1),
   },
   { name: "pg15", needs: ["image15", "rgw"], tests: true, command: () => inImage(15, files("pg-major"), 2) },
   { name: "pg18", needs: ["image18", "rgw"], tests: true, command: () => inImage(18, files("pg-major"), 2) },
@@ -184,9 +184,12 @@ function fixtures(): string {
   return folder;
 }
 
-function files(kind: "unit" | "s3" | "pg" | "pg-major" | "image" | "cluster"): readonly string[] {
+function files(
+  kind: "unit" | "s3" | "pg" | "pg-major" | "image" | "cluster" | "cluster-long",
+): readonly string[] {
   const all = globSync("test/**/*.test.ts", { cwd: REPOSITORY }).sort();
   const suffix = (path: string): string => {
+    if (/\/cluster-long-[^/]*\.image\.test\.ts$/.test(path)) return "cluster-long";
     if (/\/cluster-[^/]*\.image\.test\.ts$/.test(path)) return "cluster";
     return /\.(s3|pg|image)\.test\.ts$/.exec(path)?.[1] ?? "unit";
   };

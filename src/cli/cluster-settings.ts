@@ -17,7 +17,7 @@ import type { Settings } from "./settings.ts";
 /** `build` names the software, so that a roll is recognised. Throws MembersError. */
 export function clusterSettingsOf(settings: Settings, build: string): ClusterSettings | null {
   const { cluster, durability, node } = settings;
-  const { nodeName, nodes, fly, priority, primaryRegion } = cluster;
+  const { nodeName, nodes, fly, priority, primaryRegion, forgetAfterMs } = cluster;
   if (node.releaseCommand || nodes.length === 0) return null;
   if (nodes.length === 1 && nodes[0] === nodeName) return null;
   const region = cluster.region ?? "";
@@ -36,7 +36,7 @@ export function clusterSettingsOf(settings: Settings, build: string): ClusterSet
     members,
     discover: isFly ? () => discoverOnFly(fly.app, nodeName) : null,
     mind: {
-      timers: { ...TIMERS, degradeMs: durability.graceMs },
+      timers: { ...TIMERS, degradeMs: durability.graceMs, forgetMs: forgetAfterMs },
       synchronous: mode === "standby" || mode === "both" ? durability.policy : null,
       canFence: true,
     },

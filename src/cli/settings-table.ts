@@ -57,7 +57,7 @@ export const NODE_TABLE = {
     "Cluster",
     "list of names",
     list,
-    "DNS names of all nodes (`n1,n2,n3`), or one name that resolves to all of them. Empty: this node is alone.",
+    "Names of all nodes by which they reach each other (`n1,n2,n3`, or `n1=host1,n2=host2`); the same on every node. Empty: this node is alone.",
     {
       shownDefault: "on Fly `<app>.internal`, else none",
     },
@@ -75,6 +75,13 @@ export const NODE_TABLE = {
     "name",
     plainName,
     "Only nodes of this region are promoted without a command.",
+  ),
+  FORGET_AFTER: setting(
+    "Cluster",
+    "duration, 1 minute at least",
+    duration(60_000),
+    "A member not heard for this long stops counting and loses its replication slot; it joins again by itself when it comes back.",
+    { fallback: 24 * 3_600_000, shownDefault: "24h" },
   ),
   DURABILITY: setting(
     "Cluster",

@@ -55,6 +55,8 @@ export interface ClusterSettings {
   readonly priority: number;
   readonly region: string | null;
   readonly primaryRegion: string | null;
+  /** A member not heard for so long leaves the roster. */
+  readonly forgetAfterMs: number;
   /** Facts of Fly's, where there are any. */
   readonly fly: { readonly app: string; readonly machine: string | null } | null;
 }

@@ -147,6 +147,7 @@ function assembleCluster(values: ValuesOf<typeof NODE_TABLE>, world: SettingsWor
     priority: values.NODE_PRIORITY ?? 100,
     region: values.REGION,
     primaryRegion: values.PRIMARY_REGION,
+    forgetAfterMs: values.FORGET_AFTER ?? 24 * 3_600_000,
     fly: app === null ? null : { app, machine },
   };
 }

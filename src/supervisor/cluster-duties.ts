@@ -4,7 +4,8 @@ import { messageOf } from "../base/errors.ts";
 import { memberSlotName } from "../cluster/members.ts";
 import { planSlots, type SlotState } from "../cluster/slots-plan.ts";
 import { databaseSizes } from "../postgres/queries.ts";
-import { advanceSlot, dropSlot, ensureSlot, listSlots } from "../postgres/slots.ts";
+import { judgeSlots } from "../cluster/slots-watch.ts";
+import { advanceSlot, dropSlot, ensureSlot, listSlots, type Slot } from "../postgres/slots.ts";
 import type { Sql } from "../postgres/sql.ts";
 import { type Lsn, ZERO_LSN } from "../wal/lsn.ts";
 import type { Cluster } from "./cluster.ts";
@@ -29,10 +30,30 @@ export async function runPrimaryDuties(
   });
   signal.addEventListener("abort", undo, { once: true });
   const repmgr = keepRepmgr(node, cluster, term.sql, signal);
-  await repeat(node, signal, SLOTS_MS, () =>
-    keepSlots(node, cluster, term.sql, true, ZERO_LSN, null, signal),
-  );
+  let said: ReadonlySet<string> = new Set();
+  await repeat(node, signal, SLOTS_MS, async () => {
+    const slots = await keepSlots(node, cluster, term.sql, true, ZERO_LSN, null, signal);
+    said = warnOfSlots(node, slots, said);
+  });
   await repmgr;
+}
+
+/** Each trouble is said once; resolves to what is said now. */
+function warnOfSlots(
+  { log, settings }: NodeContext,
+  slots: readonly Slot[],
+  said: ReadonlySet<string>,
+): ReadonlySet<string> {
+  const warnings = judgeSlots(
+    slots.map((slot) => ({
+      ...slot,
+      isActive: slot.active,
+      isOurs:
+        slot.kind === "physical" && (slot.name === settings.slot || slot.name.startsWith(MEMBER_PREFIX)),
+    })),
+  );
+  for (const { key, sentence } of warnings) if (!said.has(key)) log.warn(sentence);
+  return new Set(warnings.map(({ key }) => key));
 }
 
 /** A standby keeps the same slots, advanced: after a promotion nobody lacks WAL that is here. */
@@ -60,7 +81,7 @@ async function keepSlots(
   replayed: Lsn,
   durable: Lsn | null,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<readonly Slot[]> {
   const { settings, log } = node;
   const { mind } = cluster;
   const views = mind.views(cluster.nowMs);
@@ -71,7 +92,8 @@ async function keepSlots(
   names.delete(own);
   const reached = (name: string): Lsn | null =>
     views.find((view) => view.name === name)?.report?.replayed ?? null;
-  const slots: SlotState[] = (await listSlots(sql, { signal })).map((slot) => ({
+  const found = await listSlots(sql, { signal });
+  const slots: SlotState[] = found.map((slot) => ({
     name: slot.name,
     isActive: slot.active,
     isPhysical: slot.kind === "physical",
@@ -96,6 +118,7 @@ async function keepSlots(
     }
     if (step.kind === "create") log.info("made a replication slot", { slot: step.name });
   }
+  return found;
 }
 
 async function repeat(

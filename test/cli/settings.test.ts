@@ -199,6 +199,7 @@ test("what `fly storage create` sets is enough, with the app's name as the prefi
     priority: 100,
     region: "ams",
     primaryRegion: "ams",
+    forgetAfterMs: 86_400_000,
     fly: { app: "my-db", machine: "148ed193b95089" },
   });
   assert.equal(postgres.superuserPassword?.reveal(), "su");

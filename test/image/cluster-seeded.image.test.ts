@@ -1,87 +1,118 @@
-// Seeded failovers of real clusters under a client's book: kills, pauses and cuts. HOLDFAST_SEEDS=100 runs them all; HOLDFAST_SEED repeats one.
+// Seeded failovers of real clusters under a client's book: kills, pauses, cuts of every edge, hand-overs. Ten by default, 100 with
+// HOLDFAST_SEEDS=100 or --long; HOLDFAST_SEED=n HOLDFAST_SEEDS=1 repeats one. Figures are asserted with HOLDFAST_BUSY=1.
 
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { type Fault, FAULTS } from "../support/cluster-faults.ts";
+import { ClusterLedger } from "../support/cluster-ledger.ts";
+import { ImageCluster } from "../support/image-cluster.ts";
 import { Bench, seeds } from "../support/image.ts";
-import { ClusterLedger, ImageCluster } from "../support/image-cluster.ts";
 import { percentile } from "../support/ledger.ts";
-import { below, makeRandom } from "../support/random.ts";
+import { makeRandom } from "../support/random.ts";
 
 /** A machine of two cores that runs everything at once is given this much more than the targets. */
-const BUSY = Number(process.env["HOLDFAST_BUSY"] ?? 2);
-const KINDS = ["kill", "pause", "cut"] as const;
-type Kind = (typeof KINDS)[number];
+const BUSY = Number(process.env["HOLDFAST_BUSY"] ?? 4);
+const TARGETS = { kill: 5_000, cut: 10_000, none: 5_000, switchover: 5_000 } as const;
+const MOST_MS = 15_000;
+/** A flush interval, a PUT, and what a cut primary acknowledges until it is frozen. */
+const LOST_AGE_MS = 1_500;
 
 interface Figures {
-  readonly kind: Kind;
+  readonly fault: Fault;
   readonly gapMs: number;
   readonly lost: number;
   readonly oldestLostMs: number;
+  readonly backMs: number;
 }
 
-for (const names of [
-  ["n1", "n2"],
-  ["n1", "n2", "n3"],
-]) {
-  for (const durability of ["async", "standby"]) {
-    test(`${names.length} nodes, DURABILITY=${durability}`, async (t) => {
-      const bench = await Bench.open();
-      t.after(() => bench[Symbol.asyncDispose]());
-      const cluster = await ImageCluster.start(bench, names, {
-        DURABILITY: durability,
-        DURABILITY_POLICY: "bounded",
-        DURABILITY_GRACE: "5s",
-      });
-      const figures: Figures[] = [];
-      for (const seed of seeds(3, 100)) figures.push(await trial(t, cluster, seed, durability));
-      summarize(t, figures);
-    });
-  }
-}
+// Two nodes cannot wait strictly for the standby that has just become the primary.
+const CONFIGURATIONS = [
+  { names: ["n1", "n2", "n3"], env: {} },
+  {
+    names: ["n1", "n2"],
+    env: { DURABILITY: "standby", DURABILITY_POLICY: "bounded", DURABILITY_GRACE: "3s" },
+  },
+  { names: ["n1", "n2", "n3"], env: { DURABILITY: "standby" } },
+  { names: ["n1", "n2"], env: {} },
+] as const;
+
+const all = seeds(10, 100);
+// A sample spends its time on faults, not on starting clusters.
+const used = all.length <= 20 ? CONFIGURATIONS.slice(0, 2) : CONFIGURATIONS;
+used.forEach(({ names, env }, index) => {
+  const own = all.slice(
+    Math.floor((index * all.length) / used.length),
+    Math.floor(((index + 1) * all.length) / used.length),
+  );
+  if (own.length === 0) return;
+  const isSynchronous = "DURABILITY" in env;
+  test(`${names.length} nodes, DURABILITY=${isSynchronous ? "standby" : "async"}, ${own.length} seeds`, async (t) => {
+    const bench = await Bench.open();
+    t.after(() => bench[Symbol.asyncDispose]());
+    const cluster = await ImageCluster.start(bench, names, { env });
+    const figures: Figures[] = [];
+    for (const seed of own) figures.push(await trial(t, cluster, seed, isSynchronous));
+    summarize(t, figures);
+  });
+});
 
 async function trial(
   t: TestContext,
   cluster: ImageCluster,
   seed: number,
-  durability: string,
+  isSynchronous: boolean,
 ): Promise<Figures> {
   const random = makeRandom(seed);
-  const kind = KINDS[below(random, KINDS.length)]!;
+  const fault = FAULTS[(seed - 1) % FAULTS.length]!;
   const old = await cluster.whole(90_000);
-  if (durability === "standby") await inSync(cluster, old);
+  if (isSynchronous) await inSync(cluster, old);
   const hosts = await Promise.all(cluster.nodes.map(({ node }) => node.address()));
-  await ClusterLedger.create(hosts[0]!);
+  await ClusterLedger.create(await cluster.get(old).address());
   const ledger = new ClusterLedger(hosts);
   await ledger.continueBehind(await cluster.get(old).address());
   ledger.start();
+  ledger.startDirect(await cluster.get(old).address());
   t.after(() => ledger.stop());
   await sleep(1_500 + random() * 2_500);
-  const begun = performance.now();
-  await begin(cluster, old, kind);
-  const heir = await cluster.leads(60_000, old);
-  await sleep(1_500);
-  const gapMs = ledger.longestGapMs(begun - 300);
+  const begunMs = performance.now();
+  await fault.begin(cluster, old);
+  const heir = fault.replaces === true ? await cluster.leads(60_000, old) : old;
+  await sleep(fault.replaces === true ? 1_500 : 8_500);
+  const gapMs = ledger.longestGapMs(begunMs - 300);
   await sleep(random() * 3_000);
-  await end(cluster, old, kind);
+  const endedMs = performance.now();
+  await fault.end(cluster, old);
   const lead = await cluster.whole(90_000);
+  const backMs = performance.now() - endedMs;
+  if (fault.replaces !== null) assert.equal(lead, heir, `seed ${seed}: ${fault.name}: who leads in the end`);
   await sleep(500);
   await ledger.stop();
   const lost = await ledger.lost(await cluster.get(lead).address());
-  // The oldest of them against the last acknowledgement before the fault showed.
-  const lastMs = Math.max(
-    0,
-    ...ledger.entries.filter(({ ackMs }) => ackMs < begun + 1_000).map(({ ackMs }) => ackMs),
+  // The age of the oldest of them at the last acknowledgement that the old primary gave.
+  const opened = lead === old ? null : await cluster.openedMs(lead, begunMs);
+  const given = [...ledger.entries, ...ledger.directEntries].filter(
+    ({ ackMs }) => ackMs < (opened ?? Infinity),
   );
+  const lastMs = given.reduce((most, { ackMs }) => Math.max(most, ackMs), 0);
   const oldestLostMs = lost.length === 0 ? 0 : Math.max(0, lastMs - lost[0]!.ackMs);
   const archive = await cluster.verify(lead);
+  const late = opened === null ? [] : ledger.directEntries.filter(({ ackMs }) => ackMs > opened);
   t.diagnostic(
-    `seed ${seed}: ${kind} of ${old}, ${heir} leads, gap ${Math.round(gapMs)} ms, lost ${lost.length} (${Math.round(oldestLostMs)} ms)`,
+    [
+      `seed ${seed}: ${fault.name}, ${old} → ${lead}: gap ${Math.round(gapMs)} ms,`,
+      `lost ${lost.length} of ${given.length} (${Math.round(oldestLostMs)} ms),`,
+      `whole ${Math.round(backMs)} ms after the fault's end, ${late.length} late acknowledgements;`,
+      (await cluster.timeline(begunMs)).join("; "),
+    ].join(" "),
   );
   assert.ok(archive.isSound, `seed ${seed}: ${archive.text}`);
-  if (durability === "standby") assert.deepEqual(lost, [], `seed ${seed}: acknowledged rows are lost`);
-  else assert.ok(oldestLostMs < 2_500, `seed ${seed}: a lost row was ${oldestLostMs} ms old`);
-  return { kind, gapMs, lost: lost.length, oldestLostMs };
+  if (isSynchronous) assert.deepEqual(lost, [], `seed ${seed}: acknowledged rows are lost`);
+  else assert.ok(oldestLostMs <= LOST_AGE_MS * BUSY, `seed ${seed}: a lost row was ${oldestLostMs} ms old`);
+  // Only who was paused may find out too late, where an acknowledgement needs nobody else (docs/failover.md).
+  if (isSynchronous || fault.name !== "pause")
+    assert.deepEqual(late, [], `seed ${seed}: ${old} acknowledged after ${lead} opened its doors`);
+  return { fault, gapMs, lost: lost.length, oldestLostMs, backMs };
 }
 
 /** Waits until somebody may take over with nothing lost. */
@@ -94,29 +125,19 @@ async function inSync(cluster: ImageCluster, primary: string): Promise<void> {
   throw new Error(`nobody is in sync with ${primary}; ${await cluster.logs()}`);
 }
 
-async function begin(cluster: ImageCluster, name: string, kind: Kind): Promise<void> {
-  if (kind === "kill") await cluster.get(name).kill();
-  else if (kind === "pause") await cluster.get(name).pause();
-  else await cluster.cut(name);
-}
-
-async function end(cluster: ImageCluster, name: string, kind: Kind): Promise<void> {
-  if (kind === "kill") await cluster.get(name).start();
-  else if (kind === "pause") await cluster.get(name).resume();
-  else await cluster.heal(name);
-}
-
 function summarize(t: TestContext, figures: readonly Figures[]): void {
-  for (const kind of KINDS) {
-    const gaps = figures.filter((each) => each.kind === kind).map(({ gapMs }) => gapMs);
+  for (const kind of ["kill", "cut", "none", "switchover"] as const) {
+    const gaps = figures.filter(({ fault }) => fault.class === kind).map(({ gapMs }) => gapMs);
     if (gaps.length === 0) continue;
     const [p50, p99] = [percentile(gaps, 0.5), percentile(gaps, 0.99)];
     t.diagnostic(`${kind}: ${gaps.length}, gap p50 ${Math.round(p50)} ms, p99 ${Math.round(p99)} ms`);
-    const target = kind === "kill" ? 5_000 : 10_000;
-    assert.ok(p50 <= target * BUSY, `${kind}: p50 ${p50} ms`);
-    assert.ok(p99 <= 15_000 * BUSY, `${kind}: p99 ${p99} ms`);
+    assert.ok(p50 <= TARGETS[kind] * BUSY, `${kind}: p50 ${p50} ms`);
+    assert.ok(p99 <= MOST_MS * BUSY, `${kind}: p99 ${p99} ms`);
   }
+  const backs = figures.map(({ backMs }) => backMs);
   const lost = figures.reduce((sum, each) => sum + each.lost, 0);
   const oldest = Math.max(...figures.map(({ oldestLostMs }) => oldestLostMs));
-  t.diagnostic(`lost in all ${lost}, the oldest ${Math.round(oldest)} ms before the last acknowledgement`);
+  t.diagnostic(
+    `whole again p50 ${Math.round(percentile(backs, 0.5))} ms, most ${Math.round(Math.max(...backs))} ms; lost in all ${lost}, the oldest ${Math.round(oldest)} ms before the last acknowledgement`,
+  );
 }

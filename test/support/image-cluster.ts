@@ -1,15 +1,29 @@
 // Clusters of the real image: the same environment file once per node, and a client's book kept at every node's proxy port.
 
 import { Client } from "pg";
+import { execFile } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import type { Bench, ImageNode } from "./image.ts";
-import { docker, PASSWORD } from "./image.ts";
-import type { Entry } from "./ledger.ts";
+import { connection } from "./cluster-ledger.ts";
+import { docker, mustDocker } from "./image.ts";
+
+const run = promisify(execFile);
 
 export interface ClusterNode {
   readonly name: string;
-  readonly volume: string;
+  volume: string;
   node: ImageNode;
+}
+
+export interface ClusterOptions {
+  /** Settings of all nodes, besides the store, the passwords and `NODES`. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** More of one node's own. */
+  readonly nodeEnv?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** More `docker run` options of all nodes. */
+  readonly options?: readonly string[];
+  readonly image?: string;
 }
 
 export interface Row {
@@ -30,36 +44,37 @@ export interface Status {
 
 export class ImageCluster {
   readonly bench: Bench;
-  readonly env: Readonly<Record<string, string>>;
-  readonly nodes: readonly ClusterNode[];
+  readonly nodes: ClusterNode[] = [];
+  readonly #env: Readonly<Record<string, string>>;
+  readonly #more: ClusterOptions;
 
-  private constructor(bench: Bench, env: Readonly<Record<string, string>>, nodes: readonly ClusterNode[]) {
+  private constructor(bench: Bench, names: readonly string[], more: ClusterOptions) {
     this.bench = bench;
-    this.env = env;
-    this.nodes = nodes;
+    this.#more = more;
+    this.#env = {
+      ...bench.storeEnv(`cluster-${Math.random().toString(36).slice(2, 8)}`),
+      NODES: names.join(","),
+      MEMORY_LIMIT: "512MB",
+      ...more.env,
+    };
   }
 
   /** Starts the nodes one after the other and waits until all of them are there. */
   static async start(
     bench: Bench,
     names: readonly string[],
-    more: Readonly<Record<string, string>> = {},
-    options: readonly string[] = [],
+    more: ClusterOptions = {},
   ): Promise<ImageCluster> {
-    const env = {
-      ...bench.s3Env(`cluster-${Math.random().toString(36).slice(2, 8)}`),
-      NODES: names.join(","),
-      MEMORY_LIMIT: "512MB",
-      ...more,
-    };
-    const nodes: ClusterNode[] = [];
-    for (const name of names) {
-      const volume = await bench.volume();
-      nodes.push({ name, volume, node: await bench.run({ name, volume, env, options }) });
-    }
-    const cluster = new ImageCluster(bench, env, nodes);
+    const cluster = new ImageCluster(bench, names, more);
+    for (const name of names) await cluster.add(name);
     await cluster.whole(120_000);
     return cluster;
+  }
+
+  /** One more container on a fresh volume, or on the given one. */
+  async add(name: string, volume?: string): Promise<void> {
+    const own = volume ?? (await this.bench.volume());
+    this.nodes.push({ name, volume: own, node: await this.#run(name, own) });
   }
 
   get(name: string): ImageNode {
@@ -74,7 +89,8 @@ export class ImageCluster {
   async replace(name: string, volume: string = this.#of(name).volume): Promise<void> {
     const entry = this.#of(name);
     await entry.node.remove();
-    entry.node = await this.bench.run({ name, volume, env: this.env });
+    entry.volume = volume;
+    entry.node = await this.#run(name, volume);
   }
 
   /** What a node says of the cluster; null when it says nothing. */
@@ -146,11 +162,59 @@ export class ImageCluster {
     await this.get(name).connect(name);
   }
 
+  /** Drops every packet between the node and these addresses, both ways, in the node's own network namespace. */
+  async drop(name: string, addresses: readonly string[]): Promise<void> {
+    for (const address of addresses) {
+      await this.#filter(name, "-I", "INPUT", "-s", address);
+      await this.#filter(name, "-I", "OUTPUT", "-d", address);
+    }
+  }
+
+  /** Lets all packets pass again. */
+  async undrop(name: string): Promise<void> {
+    await this.#filter(name, "-F");
+  }
+
+  async #filter(name: string, ...rule: readonly string[]): Promise<void> {
+    const pid = await mustDocker("inspect", "-f", "{{.State.Pid}}", this.get(name).container);
+    const target = rule.length === 1 ? [] : ["-j", "DROP"];
+    await run("nsenter", ["-t", pid, "-n", "iptables", "-w", ...rule, ...target]);
+  }
+
   /** wal-verify's own words about the archive. */
   async verify(name: string): Promise<{ readonly isSound: boolean; readonly text: string }> {
     const ran = await this.get(name).exec("wal-g", "wal-verify", "integrity", "timeline");
     const text = `${ran.stdout}${ran.stderr}`;
     return { isSound: ran.status === 0 && !/FAILURE/.test(text), text };
+  }
+
+  /** When the node's log says that it let clients in, for the last time since `sinceMs`; by performance.now(). Null: it does not say so. */
+  async openedMs(name: string, sinceMs: number): Promise<number | null> {
+    const lines = await this.#linesSince(name, sinceMs);
+    return lines.findLast(({ text }) => text.includes("doors: open"))?.atMs ?? null;
+  }
+
+  /** What the nodes' logs tell of a failover since `sinceMs`: milliseconds after it, node, sentence. */
+  async timeline(sinceMs: number): Promise<readonly string[]> {
+    const told = await Promise.all(
+      this.nodes.map(async ({ name }) =>
+        (await this.#linesSince(name, sinceMs))
+          .filter(({ text }) => TOLD.test(text))
+          .map(({ atMs, text }) => ({ atMs, text: `${name} ${TOLD.exec(text)![0]}` })),
+      ),
+    );
+    return told
+      .flat()
+      .sort((a, b) => a.atMs - b.atMs)
+      .map(({ atMs, text }) => `+${Math.round(atMs - sinceMs)} ${text}`);
+  }
+
+  async #linesSince(name: string, sinceMs: number): Promise<readonly { atMs: number; text: string }[]> {
+    const log = await this.get(name).log();
+    return log.split("\n").flatMap((text) => {
+      const atMs = Date.parse(/^\S+/.exec(text)?.[0] ?? "") - performance.timeOrigin;
+      return atMs >= sinceMs ? { atMs, text } : [];
+    });
   }
 
   /** The ends of all logs, for a failure. */
@@ -164,6 +228,13 @@ export class ImageCluster {
     return all.join("\n");
   }
 
+  async #run(name: string, volume: string): Promise<ImageNode> {
+    const { nodeEnv, options, image } = this.#more;
+    const env = { ...this.#env, ...nodeEnv?.[name] };
+    const run = { name, volume, env, ...(options === undefined ? {} : { options }) };
+    return await this.bench.run(image === undefined ? run : { ...run, image });
+  }
+
   #of(name: string): ClusterNode {
     const found = this.nodes.find((each) => each.name === name);
     if (found === undefined) throw new Error(`no node "${name}"`);
@@ -171,107 +242,13 @@ export class ImageCluster {
   }
 }
 
+/** Sentences that make up a failover. */
+const TOLD =
+  /gate begun|gate abandoned|promoted|doors: \w+|Postgres was killed|Postgres goes on|rejoin: [\w-]+|rewound|hand-over: [\w-]+|this node is a \w+|copied from the primary|the volume holds a standby/;
+
 function isWhole({ members }: Status, names: readonly string[]): boolean {
   return names.every((name) => {
     const row = members.find((member) => member.name === name);
     return row !== undefined && row.inRoster && (row.role === "primary" || row.role === "standby");
   });
-}
-
-const connection = (host: string, port: number) => ({
-  host,
-  port,
-  user: "postgres",
-  password: PASSWORD,
-  database: "postgres",
-  connectionTimeoutMillis: 1_000,
-  query_timeout: 3_000,
-});
-
-/**
- * A client that has the addresses of several nodes' proxies, writes one row after the other and goes to the next proxy when one
- * fails. It remembers what was acknowledged, and when.
- */
-export class ClusterLedger {
-  readonly entries: Entry[] = [];
-  readonly #hosts: readonly string[];
-  readonly #pauseMs: number;
-  #isOver = false;
-  #next = 1;
-  #loops: Promise<void>[] = [];
-
-  constructor(hosts: readonly string[], pauseMs = 10) {
-    this.#hosts = hosts;
-    this.#pauseMs = pauseMs;
-  }
-
-  static async create(host: string): Promise<void> {
-    const client = new Client(connection(host, 5432));
-    await client.connect();
-    await client.query(
-      "create table if not exists ledger (id bigint primary key, at timestamptz not null default now())",
-    );
-    await client.end();
-  }
-
-  /** Goes on with higher ids than any row that is there. */
-  async continueBehind(host: string): Promise<void> {
-    const client = new Client(connection(host, 5432));
-    await client.connect();
-    const { rows } = await client.query<{ most: string | null }>("select max(id) as most from ledger");
-    await client.end();
-    this.#next = Number(rows[0]?.most ?? 0) + 1_000;
-  }
-
-  start(clients = 2): void {
-    for (let index = 0; index < clients; index += 1) this.#loops.push(this.#loop(index));
-  }
-
-  async stop(): Promise<void> {
-    this.#isOver = true;
-    await Promise.all(this.#loops);
-  }
-
-  /** The longest time without an acknowledgement from `fromMs` on. */
-  longestGapMs(fromMs: number, toMs: number = performance.now()): number {
-    let longest = 0;
-    let last = fromMs;
-    for (const { ackMs } of this.entries.toSorted((a, b) => a.ackMs - b.ackMs)) {
-      if (ackMs < fromMs || ackMs > toMs) continue;
-      longest = Math.max(longest, ackMs - last);
-      last = ackMs;
-    }
-    return Math.max(longest, toMs - last);
-  }
-
-  /** Acknowledged rows that are not there. */
-  async lost(host: string): Promise<readonly Entry[]> {
-    const client = new Client(connection(host, 5432));
-    await client.connect();
-    const { rows } = await client.query<{ id: string }>("select id from ledger");
-    await client.end();
-    const there = new Set(rows.map(({ id }) => Number(id)));
-    return this.entries.filter(({ id }) => !there.has(id)).sort((a, b) => a.ackMs - b.ackMs);
-  }
-
-  async #loop(first: number): Promise<void> {
-    for (let turn = first; !this.#isOver; turn += 1) {
-      const client = new Client(connection(this.#hosts[turn % this.#hosts.length]!, 5432));
-      client.on("error", () => undefined);
-      try {
-        await client.connect();
-        while (!this.#isOver) {
-          const id = this.#next;
-          this.#next += 1;
-          await client.query("insert into ledger (id) values ($1)", [id]);
-          this.entries.push({ id, ackMs: performance.now() });
-          await sleep(this.#pauseMs);
-        }
-      } catch {
-        await sleep(30);
-      } finally {
-        client.end().catch(() => undefined);
-      }
-    }
-  }
 }

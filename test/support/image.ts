@@ -77,6 +77,17 @@ export class Bench implements AsyncDisposable {
     return this.#s3;
   }
 
+  /** The S3 server, or where there is none the folder that all nodes mount as `/store`. */
+  storeEnv(prefix: string): Record<string, string> {
+    if (this.#s3 !== null) return this.s3Env(prefix);
+    return {
+      WALG_FILE_PREFIX: "/store",
+      POSTGRES_PASSWORD: PASSWORD,
+      OPERATOR_PASSWORD: PASSWORD,
+      REPL_PASSWORD: PASSWORD,
+    };
+  }
+
   /** Settings of a node whose store is the bench's S3 server. */
   s3Env(prefix = "db"): Record<string, string> {
     return {

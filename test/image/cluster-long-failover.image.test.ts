@@ -4,7 +4,8 @@ import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Bench } from "../support/image.ts";
-import { ClusterLedger, ImageCluster } from "../support/image-cluster.ts";
+import { ClusterLedger } from "../support/cluster-ledger.ts";
+import { ImageCluster } from "../support/image-cluster.ts";
 
 /** A machine of two cores that runs everything at once is given this much more than the targets. */
 const BUSY = Number(process.env["HOLDFAST_BUSY"] ?? 2);
@@ -14,7 +15,7 @@ const NAMES = ["n1", "n2", "n3"];
 async function open(t: TestContext, env: Record<string, string> = {}): Promise<ImageCluster> {
   const bench = await Bench.open();
   t.after(() => bench[Symbol.asyncDispose]());
-  return await ImageCluster.start(bench, NAMES, env);
+  return await ImageCluster.start(bench, NAMES, { env });
 }
 
 async function underLoad(t: TestContext, cluster: ImageCluster): Promise<ClusterLedger> {
