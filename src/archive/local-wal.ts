@@ -1,6 +1,6 @@
 // The WAL files of a local pg_wal along a path of timelines. Judged by nothing but what they hold: names of recycled files say nothing.
 
-import { open, readFile } from "node:fs/promises";
+import { open, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readControlFile } from "../postgres/data-directory.ts";
 import { type Lsn, bytesBetween, lsnOf, minLsn } from "../wal/lsn.ts";
@@ -8,6 +8,7 @@ import { identifySegment, LONG_HEADER_BYTES } from "../wal/page.ts";
 import { RecordWalk } from "../wal/record.ts";
 import {
   historyName,
+  parseSegmentName,
   segmentAt,
   segmentEnd,
   segmentName,
@@ -64,6 +65,25 @@ export class LocalWal {
       if (walk.stopped !== null) break;
     }
     return walk.recordEnd ?? redo;
+  }
+
+  /**
+   * Is a file missing in the middle? `recordEnd` is where the walk from `redo` ended. True when the segment of `redo` is not there, or when
+   * one further on than a torn record reaches is there and is what its name says: then `recordEnd` is not how far this volume's WAL goes.
+   */
+  async hasHole(redo: Lsn, recordEnd: Lsn): Promise<boolean> {
+    const first = await this.#piece(redo, lsnOf(redo + 1n));
+    if (first === null || first.byteLength === 0) return true;
+    const last = segmentAt(1, lsnOf(recordEnd - 1n), this.#segmentBytes).number;
+    for (const name of await readdir(this.#folder)) {
+      const segment = parseSegmentName(name, this.#segmentBytes);
+      if (segment === null || segment.number <= last + 1n) continue;
+      if (!this.#path.some(({ timeline }) => timeline === segment.timeline)) continue;
+      const head = await readRange(join(this.#folder, name), 0, LONG_HEADER_BYTES);
+      if (head !== null && identifySegment(head)?.start === segmentStart(segment, this.#segmentBytes))
+        return true;
+    }
+    return false;
   }
 
   /** Start of the first segment of `timeline`, from `from` to `to`, that is there and is what its name says; null when there is none. */

@@ -24,8 +24,8 @@ export interface RejoinFacts {
   readonly bytes: "equal" | "different" | "unknown";
   /** A primary that pg_rewind could read from is in sight. */
   readonly hasSource: boolean;
-  /** pg_rewind failed before on this data: do not try for ever. */
-  readonly rewindFailed: boolean;
+  /** No file is missing between the last checkpoint and the end: `recordEnd` is how far the data may have been changed. */
+  readonly isWhole: boolean;
 }
 
 export type Rejoin = { readonly because: string } & (
@@ -52,6 +52,7 @@ export function decideRejoin(facts: RejoinFacts): Rejoin {
       kind: "refuse",
       because: `the volume holds system ${facts.localSystemId} and the cluster is ${facts.systemId}`,
     };
+  if (!facts.isWhole) return reseed("WAL files are missing: how far its data went cannot be told", null);
   const shared = sharedParts(local, accepted);
   if (shared === 0) return reseed("the first timelines differ", null);
   const foreign = foreignPromotion(local, accepted);
@@ -67,7 +68,6 @@ export function decideRejoin(facts: RejoinFacts): Rejoin {
     return byBytes(facts, { kind: "follow", because: "its WAL is a prefix of the accepted history" }, null);
   }
   const diverged = { from: fork, to: recordEnd };
-  if (facts.rewindFailed) return reseed("a rewind of this data failed before", diverged);
   if (!facts.hasSource && facts.bytes !== "different")
     return { kind: "wait", because: "no primary to rewind from is in sight" };
   return byBytes(

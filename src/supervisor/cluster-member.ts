@@ -22,7 +22,7 @@ import { stopInOrder } from "./primary-term.ts";
 import { forgetPromotion, readPromotion } from "./promotion-mark.ts";
 import { forgetReinit, isReinitAsked } from "./reinit-mark.ts";
 import type { ChildExit } from "./restart-budget.ts";
-import { moveAside } from "./restore-book.ts";
+import { memberAsideId, moveAside } from "./restore-book.ts";
 
 /** How a member's life with this data ended. */
 export type MemberEnd =
@@ -48,7 +48,7 @@ export async function runMember(node: NodeContext, verbs: Verbs, cluster: Cluste
   for (;;) {
     if (stop.stopping.aborted) return { kind: "stopped" };
     if (await isReinitAsked(node.paths)) {
-      await moveAside(node.paths, `reinit-${clock.now().toString(36)}`, clock.now());
+      await moveAside(node.paths, memberAsideId("reinit", clock.now()), clock.now());
       await forgetReinit(node.paths);
       return { kind: "empty" };
     }

@@ -22,7 +22,7 @@ import { writeStandbySignal } from "./cluster-standby.ts";
 import type { Verbs } from "./front.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
 import { forgetPromotion, readPromotion } from "./promotion-mark.ts";
-import { moveAside } from "./restore-book.ts";
+import { memberAsideId, moveAside } from "./restore-book.ts";
 
 export type Rejoined =
   /** The directory is a standby's now. */
@@ -73,7 +73,7 @@ export async function rejoin(
         return { kind: "empty" };
       }
     case "re-seed":
-      await moveAside(paths, `rejoin-${clock.now().toString(36)}`, clock.now());
+      await moveAside(paths, memberAsideId("rejoin", clock.now()), clock.now());
       await forgetPromotion(paths);
       return { kind: "empty" };
     default:
@@ -114,7 +114,7 @@ async function gather(
       stop.stopping,
     ),
     hasSource: lead?.sight.kind === "alive" && lead.report?.accepting === true,
-    rewindFailed: false,
+    isWhole: !(await local.hasHole(control.redo, recordEnd)),
   };
 }
 

@@ -22,6 +22,7 @@ import type { Verbs } from "./front.ts";
 
 import { OPEN } from "./local-postgres.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
+import { dropMemberAside } from "./restore-book.ts";
 
 export interface StandbyPosition {
   readonly received: Lsn | null;
@@ -94,7 +95,8 @@ export class Standby implements AsyncDisposable {
 
   /** Readers come in once the server is consistent; then it is measured until the signal aborts or the server ends. */
   async serve(signal: AbortSignal, onDiverged: (because: string) => void): Promise<void> {
-    const { postgres, state, clock, log } = this.#node;
+    const { postgres, state, clock, log, paths } = this.#node;
+    let isSettled = false;
     const until = AbortSignal.any([signal, this.#over.signal]);
     await this.server.ready(until, (status) =>
       state.enter("starting", `Postgres is ${status ?? "starting"}`),
@@ -111,6 +113,10 @@ export class Standby implements AsyncDisposable {
         const because = position.streaming ? "streaming" : "not streaming";
         if (because !== toldAs) state.enter("running", `standby: ${because}`);
         toldAs = because;
+        if (position.streaming && !isSettled) {
+          isSettled = true;
+          if (await dropMemberAside(paths)) log.info("the replaced data directory was removed");
+        }
         await this.#followMembers();
         const diverged = await this.#judge(position);
         if (diverged !== null) onDiverged(diverged);

@@ -66,6 +66,21 @@ export async function moveAside(paths: VolumePaths, id: string, nowMs: number): 
     await renameDurably(paths.dataDirectory, aside.path);
 }
 
+/** Removes what was kept aside while this member's volume was filled anew; what a restore keeps for its undo stays. True when there was one. */
+export async function dropMemberAside(paths: VolumePaths): Promise<boolean> {
+  const aside = await readAside(paths);
+  if (aside === null || !MEMBER_ASIDE.test(aside.id)) return false;
+  await removeDurably(aside.path);
+  await forgetAside(paths);
+  return true;
+}
+
+/** Names the move of a member whose data are replaced. */
+export const memberAsideId = (why: "rejoin" | "reinit", nowMs: number): string =>
+  `${why}-${nowMs.toString(36)}`;
+
+const MEMBER_ASIDE = /^(rejoin|reinit)-/;
+
 /** Forgets what was kept aside; the directory itself has been moved back. */
 export async function forgetAside(paths: VolumePaths): Promise<void> {
   await removeDurably(join(paths.marks, ASIDE));

@@ -23,7 +23,7 @@ const base: RejoinFacts = {
   acceptedEnd: at("0/900"),
   bytes: "equal",
   hasSource: true,
-  rewindFailed: false,
+  isWhole: true,
 };
 
 const cases: readonly { name: string; facts: Partial<RejoinFacts>; kind: string }[] = [
@@ -33,7 +33,11 @@ const cases: readonly { name: string; facts: Partial<RejoinFacts>; kind: string 
   { name: "its bytes below the fork differ (X20)", facts: { bytes: "different" }, kind: "re-seed" },
   { name: "its bytes were not compared yet", facts: { bytes: "unknown" }, kind: "wait" },
   { name: "no primary to rewind from", facts: { hasSource: false }, kind: "wait" },
-  { name: "a rewind failed before", facts: { rewindFailed: true }, kind: "re-seed" },
+  {
+    name: "WAL files are missing: where it ends is not known",
+    facts: { isWhole: false, recordEnd: at("0/400") },
+    kind: "re-seed",
+  },
   {
     name: "the same timeline by another promotion (X11, X19)",
     facts: { local: [ONE, part(2, "0/500", "bb")] },

@@ -7,8 +7,10 @@ import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { markComplete, type VolumePaths, volumePaths } from "../../src/postgres/data-directory.ts";
 import {
+  dropMemberAside,
   forgetAside,
   markPerformed,
+  memberAsideId,
   moveAside,
   readAside,
   readOrder,
@@ -120,4 +122,19 @@ test("admission: only of this very system", async (t) => {
   await markAdmitted(paths, 7n, 5);
   assert.equal(await wasAdmitted(paths, 7n), true);
   assert.equal(await wasAdmitted(paths, 8n), false);
+});
+
+test("book: what a member's new copy replaced is removed, what a restore keeps for its undo is not", async (t) => {
+  const paths = await volume(t);
+  await filled(paths, "old");
+  await moveAside(paths, memberAsideId("rejoin", 1_000), 1_000);
+  const { path } = (await readAside(paths))!;
+  assert.equal(await readFile(join(path, "PG_VERSION"), "utf8"), "old");
+  assert.equal(await dropMemberAside(paths), true);
+  assert.equal(await readAside(paths), null);
+  await assert.rejects(readFile(join(path, "PG_VERSION"), "utf8"));
+  await filled(paths, "older");
+  await moveAside(paths, "r-1", 2_000);
+  assert.equal(await dropMemberAside(paths), false);
+  assert.notEqual(await readAside(paths), null);
 });
