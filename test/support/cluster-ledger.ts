@@ -80,6 +80,15 @@ export class ClusterLedger {
     return Math.max(longest, toMs - last);
   }
 
+  /** Times without an acknowledgement, from `fromMs` on, that are longer than `leastMs`. */
+  gapsMs(fromMs: number, leastMs: number): readonly number[] {
+    const at = this.entries.map(({ ackMs }) => ackMs).filter((ackMs) => ackMs >= fromMs);
+    at.sort((a, b) => a - b);
+    return [fromMs, ...at]
+      .map((ackMs, index, all) => (all[index + 1] ?? ackMs) - ackMs)
+      .filter((ms) => ms > leastMs);
+  }
+
   /** Acknowledged rows that are not there. */
   async lost(host: string): Promise<readonly Entry[]> {
     const client = new Client(connection(host, 5432));

@@ -93,6 +93,15 @@ export class ImageCluster {
     entry.node = await this.#run(name, volume);
   }
 
+  /** Removes every container and starts new ones in this order: the network gives each another address. */
+  async readdress(order: readonly string[]): Promise<void> {
+    await Promise.all(this.nodes.map(({ node }) => node.remove()));
+    for (const name of order) {
+      const entry = this.#of(name);
+      entry.node = await this.#run(name, entry.volume);
+    }
+  }
+
   /** What a node says of the cluster; null when it says nothing. */
   async status(name: string): Promise<Status | null> {
     const ran = await this.get(name).exec("holdfast", "cluster", "status", "--json");
