@@ -38,6 +38,8 @@ export interface Local {
   readonly replayed: Lsn;
   readonly durable: Lsn | null;
   readonly streaming: boolean;
+  /** Room on the volume; null: not measured yet. */
+  readonly freeBytes: number | null;
 }
 
 /** A look into the log by somebody who does not own it. */

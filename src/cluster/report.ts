@@ -46,6 +46,8 @@ export interface Report {
   /** A primary: up to where the store has it; standbys keep the WAL from there on. */
   readonly durable: Lsn | null;
   readonly streaming: boolean;
+  /** Room on its volume; null: not measured, or a member of a version that does not tell. */
+  readonly freeBytes: number | null;
   /** The primary this member knows, and how long ago it heard from it itself. */
   readonly primary: { readonly name: string; readonly heardAgoMs: number } | null;
   /** A running gate, and for how long. */
@@ -107,6 +109,7 @@ export function parseReport(text: string): Report | null {
       replayed: parseLsn(readText(field, "replayed")),
       durable: typeof field["durable"] === "string" ? parseLsn(field["durable"]) : null,
       streaming: field["streaming"] === true,
+      freeBytes: readOptional(field, "freeBytes"),
       primary:
         primary === null
           ? null

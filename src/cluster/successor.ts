@@ -16,6 +16,8 @@ export interface Heir {
   readonly build: string;
   readonly upSeconds: number;
   readonly flushed: Lsn;
+  /** Room on its volume; null: not known. */
+  readonly freeBytes: number | null;
 }
 
 export interface SuccessorFacts {
@@ -24,6 +26,8 @@ export interface SuccessorFacts {
   readonly ownUpSeconds: number;
   readonly flushed: Lsn;
   readonly lagLimitBytes: number;
+  /** With less room on its volume nobody takes over. */
+  readonly leastFreeBytes: number;
   /** An operator named one. */
   readonly asked: string | null;
 }
@@ -69,12 +73,14 @@ export function chooseSuccessor(facts: SuccessorFacts): Successor {
 const INELIGIBLE = "its region or priority forbids it";
 
 /** Why this member cannot take over; null when it can. */
-function unfit(heir: Heir, { flushed, lagLimitBytes }: SuccessorFacts): string | null {
+function unfit(heir: Heir, { flushed, lagLimitBytes, leastFreeBytes }: SuccessorFacts): string | null {
   if (heir.standing !== "standby") return `it is ${heir.standing}`;
   if (!heir.streaming) return "it does not stream";
   if (heir.inSync === false) return "it may lack acknowledged commits";
   const lag = heir.flushed >= flushed ? 0 : bytesBetween(heir.flushed, flushed);
   if (lag > lagLimitBytes) return `it is ${lag} bytes behind, more than ${lagLimitBytes}`;
+  if (heir.freeBytes !== null && heir.freeBytes < leastFreeBytes)
+    return `its volume has only ${heir.freeBytes} bytes left`;
   if (!heir.eligible) return INELIGIBLE;
   return null;
 }

@@ -10,6 +10,7 @@ import type { Sql } from "../postgres/sql.ts";
 import { type Lsn, ZERO_LSN } from "../wal/lsn.ts";
 import type { Cluster } from "./cluster.ts";
 import type { NodeContext } from "./node-context.ts";
+import { watchRoom } from "./cluster-relief.ts";
 import { keepRepmgr } from "./cluster-repmgr.ts";
 
 /** A term, as far as its duties go. */
@@ -31,6 +32,7 @@ export async function runPrimaryDuties(
   signal.addEventListener("abort", undo, { once: true });
   const repmgr = keepRepmgr(node, cluster, term.sql, signal);
   let said: ReadonlySet<string> = new Set();
+  void watchRoom(node, cluster, signal);
   await repeat(node, signal, SLOTS_MS, async () => {
     const slots = await keepSlots(node, cluster, term.sql, true, ZERO_LSN, null, signal);
     said = warnOfSlots(node, slots, said);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { writeDurably } from "../base/durable-file.ts";
 import { parseRoster, type Roster } from "../cluster/roster.ts";
 import type { VolumePaths } from "../postgres/data-directory.ts";
+import { ZERO_LSN } from "../wal/lsn.ts";
 
 /** Names this copy of the data; drawn when there is none yet. */
 export async function readVolumeId(paths: VolumePaths): Promise<string> {
@@ -31,3 +32,13 @@ export async function keepRoster(paths: VolumePaths, text: string): Promise<void
 
 const volumePath = (paths: VolumePaths): string => join(paths.marks, "copy-id");
 const rosterPath = (paths: VolumePaths): string => join(paths.marks, "roster.json");
+
+/** What an empty volume has to offer. */
+export const NO_DATA = {
+  systemId: null,
+  timeline: 0,
+  recordEnd: ZERO_LSN,
+  replayed: ZERO_LSN,
+  durable: null,
+  streaming: false,
+} as const;

@@ -12,10 +12,11 @@ import { answerMembers } from "./cluster-orders.ts";
 import { rejoin } from "./cluster-rejoin.ts";
 import { startRepmgrd, writeRepmgrConfig } from "./cluster-repmgr.ts";
 import { Standby } from "./cluster-standby.ts";
-import { handOver, pickSuccessor } from "./cluster-switchover.ts";
+import { pickSuccessor } from "./cluster-successor.ts";
+import { handOver } from "./cluster-switchover.ts";
 import { readCompletion, readControlFile } from "../postgres/data-directory.ts";
 import type { Server } from "../postgres/server.ts";
-import { ZERO_LSN } from "../wal/lsn.ts";
+import { NO_DATA } from "./cluster-marks.ts";
 import type { Verbs } from "./front.ts";
 import type { NodeContext } from "./node-context.ts";
 import { stopInOrder } from "./primary-term.ts";
@@ -65,7 +66,7 @@ export async function runMember(node: NodeContext, verbs: Verbs, cluster: Cluste
           ? await contenderTurn(node, verbs, cluster)
           : await suspectTurn(node, verbs, cluster);
     if ("kind" in turn) {
-      if (turn.kind === "empty") cluster.setLocal(NOTHING);
+      if (turn.kind === "empty") cluster.setLocal(NO_DATA);
       cluster.mind.onBecame({ kind: turn.kind === "stopped" ? "leaving" : "joining" }, clock.monotonicMs());
       return turn;
     }
@@ -372,13 +373,4 @@ async function stopLeading(node: NodeContext, cluster: Cluster, lead: Lead, serv
   return { kind: "stopped" };
 }
 
-/** What an empty volume has to offer. */
-const NOTHING = {
-  systemId: null,
-  timeline: 0,
-  recordEnd: ZERO_LSN,
-  replayed: ZERO_LSN,
-  durable: null,
-  streaming: false,
-} as const;
 const STANDBY_STOP_MS = 20_000;

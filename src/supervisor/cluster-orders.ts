@@ -6,7 +6,7 @@ import { changeRoster } from "../cluster/roster-store.ts";
 import { formatLsn } from "../wal/lsn.ts";
 import type { Cluster } from "./cluster.ts";
 import { describeCluster } from "./cluster-view.ts";
-import { pickSuccessor } from "./cluster-switchover.ts";
+import { pickSuccessor } from "./cluster-successor.ts";
 import type { Verbs } from "./front.ts";
 import type { SocketAnswer } from "./local-socket.ts";
 import type { NodeContext } from "./node-context.ts";

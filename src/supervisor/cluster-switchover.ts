@@ -1,7 +1,6 @@
 // A hand-over: stop in order, let the successor take over, turn round (design section 6). The old primary's side.
 
 import { messageOf, unreachable } from "../base/errors.ts";
-import { chooseSuccessor, type Heir } from "../cluster/successor.ts";
 import {
   advanceSwitchover,
   beginSwitchover,
@@ -26,29 +25,6 @@ export type HandOver =
   | { readonly kind: "refused"; readonly because: string }
   /** Postgres is stopped, and nobody was promoted, or it is not known: the log decides. */
   | { readonly kind: "contend"; readonly because: string };
-
-/** The member that shall lead; null with the reason when there is none. */
-export function pickSuccessor(
-  cluster: Cluster,
-  asked: string | null,
-): { readonly name: string | null; readonly because: string } {
-  const { mind, settings, local } = cluster;
-  const inSync = mind.roster?.inSync ?? null;
-  const heirs = mind.views(cluster.nowMs).flatMap(({ sight, report }): Heir[] => {
-    if (sight.kind !== "alive" || report === null) return [];
-    const isIn = inSync?.some(({ name, volume }) => name === report.name && volume === report.volume);
-    return [{ ...report, inSync: isIn ?? null, flushed: report.recordEnd }];
-  });
-  const choice = chooseSuccessor({
-    heirs,
-    ownBuild: settings.self.build,
-    ownUpSeconds: mind.report(cluster.nowMs).upSeconds,
-    flushed: local.recordEnd,
-    lagLimitBytes: settings.lagLimitBytes,
-    asked,
-  });
-  return { name: choice.kind === "successor" ? choice.name : null, because: choice.because };
-}
 
 /** Hands over to `successor`. Postgres is stopped unless this was refused at once. */
 export async function handOver(

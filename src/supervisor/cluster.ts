@@ -13,9 +13,8 @@ import { parseRoster, type Roster } from "../cluster/roster.ts";
 import { changeRoster } from "../cluster/roster-store.ts";
 import { RULES } from "../cluster/rules.ts";
 import { Watcher } from "../cluster/watcher.ts";
-import { ZERO_LSN } from "../wal/lsn.ts";
 import { ClusterRouter } from "./cluster-router.ts";
-import { keepRoster, readKeptRoster, readVolumeId, renewVolumeId } from "./cluster-marks.ts";
+import { keepRoster, NO_DATA, readKeptRoster, readVolumeId, renewVolumeId } from "./cluster-marks.ts";
 import { memberView } from "./cluster-view.ts";
 import { LogWatch, signLife } from "./cluster-store.ts";
 import type { NodeContext } from "./node-context.ts";
@@ -87,16 +86,7 @@ export class Cluster implements AsyncDisposable {
 
   /** Reads what the volume remembers, and begins to ask. */
   static async start(node: NodeContext, settings: ClusterSettings): Promise<Cluster> {
-    const volume = await readVolumeId(node.paths);
-    const local: Local = {
-      systemId: null,
-      volume,
-      timeline: 0,
-      recordEnd: ZERO_LSN,
-      replayed: ZERO_LSN,
-      durable: null,
-      streaming: false,
-    };
+    const local: Local = { ...NO_DATA, volume: await readVolumeId(node.paths), freeBytes: null };
     const cluster = new Cluster(node, settings, local);
     cluster.mind.setRoster(await readKeptRoster(node.paths));
     node.state.ask({ member: () => memberView(cluster) });
@@ -239,6 +229,7 @@ export class Cluster implements AsyncDisposable {
     const { clock, log } = this.#node;
     while (!this.signal.aborted) {
       try {
+        this.setLocal({ freeBytes: this.#node.state.freeBytes });
         this.poke();
         this.#router.apply(this.mind.report(this.nowMs), this.mind.views(this.nowMs));
         await this.#keepRoster();

@@ -47,6 +47,11 @@ export class NodeState {
     };
   }
 
+  /** Room on the volume, as last measured. */
+  get freeBytes(): number | null {
+    return this.#kept.disk?.freeBytes ?? null;
+  }
+
   get phase(): NodePhase {
     return this.#phase;
   }

@@ -31,6 +31,7 @@ const other = (more: Partial<Report> = {}, isAlive = true): MemberView => ({
     primary: null,
     gateForMs: null,
     storeAgoMs: null,
+    freeBytes: null,
     ...more,
   },
   reportMs: NOW,

@@ -28,6 +28,7 @@ const report: Report = {
   primary: { name: "n1", heardAgoMs: 20 },
   gateForMs: null,
   storeAgoMs: 80,
+  freeBytes: 5_000,
 };
 
 test("a report survives the wire", () => {

@@ -15,6 +15,7 @@ const heir = (name: string, more: Partial<Heir> = {}): Heir => ({
   build: "17.1",
   upSeconds: 90_000,
   flushed: parseLsn("0/1000"),
+  freeBytes: null,
   ...more,
 });
 const base: SuccessorFacts = {
@@ -23,6 +24,7 @@ const base: SuccessorFacts = {
   ownUpSeconds: 90_000,
   flushed: parseLsn("0/1000"),
   lagLimitBytes: 1_000,
+  leastFreeBytes: 500,
   asked: null,
 };
 
@@ -43,6 +45,11 @@ const cases: readonly { name: string; facts: Partial<SuccessorFacts>; to: string
   {
     name: "an operator's choice, whatever the region",
     facts: { asked: "n2", heirs: [heir("n2", { eligible: false })] },
+    to: "n2",
+  },
+  {
+    name: "not one whose volume is full",
+    facts: { heirs: [heir("n2", { freeBytes: 500 }), heir("n3", { freeBytes: 499 })] },
     to: "n2",
   },
   {

@@ -18,6 +18,9 @@ const MOST_MS = 15_000;
 /** A flush interval, a PUT, and what a cut primary acknowledges until it is frozen. */
 const LOST_AGE_MS = 1_500;
 
+/** Small enough to be filled. */
+const VOLUME_BYTES = 1_500_000_000;
+
 interface Figures {
   readonly fault: Fault;
   readonly gapMs: number;
@@ -50,7 +53,7 @@ used.forEach(({ names, env }, index) => {
   test(`${names.length} nodes, DURABILITY=${isSynchronous ? "standby" : "async"}, ${own.length} seeds`, async (t) => {
     const bench = await Bench.open();
     t.after(() => bench[Symbol.asyncDispose]());
-    const cluster = await ImageCluster.start(bench, names, { env });
+    const cluster = await ImageCluster.start(bench, names, { env, volumeBytes: VOLUME_BYTES });
     const figures: Figures[] = [];
     for (const seed of own) figures.push(await trial(t, cluster, seed, isSynchronous));
     summarize(t, figures);

@@ -89,6 +89,19 @@ export const FAULTS: readonly Fault[] = [
     end: nothing,
   },
   {
+    name: "the primary's volume is full",
+    class: "cut",
+    replaces: true,
+    begin: async (cluster, primary) => {
+      await cluster.get(primary).shell("fallocate -l 1T /data/filler || cat /dev/zero > /data/filler");
+    },
+    end: async (cluster, primary) => {
+      const node = cluster.get(primary);
+      if (!(await node.running())) await node.start();
+      await node.shell("rm -f /data/filler");
+    },
+  },
+  {
     name: "a standby loses the store and the primary",
     class: "none",
     replaces: false,

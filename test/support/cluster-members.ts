@@ -29,6 +29,7 @@ export const standbyReport = (name: string, more: Partial<Report> = {}): Report 
   primary: null,
   gateForMs: null,
   storeAgoMs: null,
+  freeBytes: null,
   ...more,
 });
 

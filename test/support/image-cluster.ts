@@ -24,6 +24,8 @@ export interface ClusterOptions {
   /** More `docker run` options of all nodes. */
   readonly options?: readonly string[];
   readonly image?: string;
+  /** Size of each node's volume; by default there is no limit but the machine's. */
+  readonly volumeBytes?: number;
 }
 
 export interface Row {
@@ -73,7 +75,7 @@ export class ImageCluster {
 
   /** One more container on a fresh volume, or on the given one. */
   async add(name: string, volume?: string): Promise<void> {
-    const own = volume ?? (await this.bench.volume());
+    const own = volume ?? (await this.#volume());
     this.nodes.push({ name, volume: own, node: await this.#run(name, own) });
   }
 
@@ -235,6 +237,11 @@ export class ImageCluster {
       }),
     );
     return all.join("\n");
+  }
+
+  async #volume(): Promise<string> {
+    const { volumeBytes } = this.#more;
+    return await (volumeBytes === undefined ? this.bench.volume() : this.bench.smallVolume(volumeBytes));
   }
 
   async #run(name: string, volume: string): Promise<ImageNode> {

@@ -8,6 +8,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
 
 export const REPOSITORY = resolve(import.meta.dirname, "..", "..");
 /** Debian's own client; another one on the PATH may lack BuildKit. */
@@ -61,6 +64,7 @@ export class Bench implements AsyncDisposable {
   readonly #containers = new Set<string>();
   readonly #volumes = new Set<string>();
   readonly #folders: string[] = [];
+  readonly #mounts: string[] = [];
   readonly #children = new Set<ChildProcess>();
   #s3: S3Server | null = null;
 
@@ -154,6 +158,14 @@ export class Bench implements AsyncDisposable {
     this.#volumes.delete(name);
   }
 
+  /** A volume of this many bytes, in memory; it survives its containers, not the bench. */
+  async smallVolume(bytes: number): Promise<string> {
+    const path = await this.folder();
+    await run("mount", ["-t", "tmpfs", "-o", `size=${bytes},mode=755`, "holdfast-test", path]);
+    this.#mounts.push(path);
+    return path;
+  }
+
   /** A temporary folder on the host, for mounts. */
   async folder(): Promise<string> {
     const path = await mkdtemp(join(tmpdir(), "holdfast-test-"));
@@ -174,6 +186,7 @@ export class Bench implements AsyncDisposable {
     if (this.#containers.size > 0) await docker("rm", "-f", "-v", ...this.#containers);
     if (this.#volumes.size > 0) await docker("volume", "rm", "-f", ...this.#volumes);
     await docker("network", "rm", this.id);
+    for (const path of this.#mounts) await run("umount", [path]);
     for (const folder of this.#folders) await rm(folder, { recursive: true, force: true });
     if (this.#s3 !== null) await rm(join(RGW_ROOT, "srv", this.id), { recursive: true, force: true });
   }

@@ -222,6 +222,7 @@ export class SimulatedNode {
       replayed: lsn,
       durable: null,
       streaming: this.upstream !== null,
+      freeBytes: null,
     };
   }
 
