@@ -49,6 +49,7 @@ export class ImageCluster {
   readonly nodes: ClusterNode[] = [];
   readonly #env: Readonly<Record<string, string>>;
   readonly #more: ClusterOptions;
+  readonly #addresses = new Map<string, string>();
 
   private constructor(bench: Bench, names: readonly string[], more: ClusterOptions) {
     this.bench = bench;
@@ -106,30 +107,41 @@ export class ImageCluster {
 
   /** What a node says of the cluster; null when it says nothing. */
   async status(name: string): Promise<Status | null> {
-    const ran = await this.get(name).exec("holdfast", "cluster", "status", "--json");
+    // As `holdfast cluster status --json`, without a Node process for each look.
+    const ran = await this.get(name).exec("holdfast-hook", "cluster", "status", "--json");
     if (ran.status !== 0) return null;
     return JSON.parse(ran.stdout) as Status;
   }
 
-  /** The primary that accepts, as any of the nodes sees it; null when there is none. */
-  async primary(): Promise<string | null> {
-    for (const { name, node } of this.nodes) {
-      if (!(await node.running())) continue;
-      const status = await this.status(name).catch(() => null);
-      if (status?.accepting === true) return status.primary;
+  /** A node that says that it is a primary and accepts; null when there is none. `not` is not asked. */
+  async primary(not: string | null = null): Promise<string | null> {
+    const asked = this.nodes.filter(({ name }) => name !== not);
+    const said = await Promise.all(asked.map(async ({ name }) => ((await this.#leads(name)) ? name : null)));
+    return said.find((name) => name !== null) ?? null;
+  }
+
+  async #leads(name: string): Promise<boolean> {
+    try {
+      const address = this.#addresses.get(name) ?? (await this.get(name).address());
+      const answer = await fetch(`http://${address}:5500/primary`, { signal: AbortSignal.timeout(1_000) });
+      this.#addresses.set(name, address);
+      await answer.text();
+      return answer.status === 200;
+    } catch {
+      this.#addresses.delete(name);
+      return false;
     }
-    return null;
   }
 
   /** Waits for a primary that accepts; with `not`, for another one. */
   async leads(limitMs: number, not: string | null = null): Promise<string> {
     const deadline = performance.now() + limitMs;
     for (;;) {
-      const name = await this.primary();
-      if (name !== null && name !== not) return name;
+      const name = await this.primary(not);
+      if (name !== null) return name;
       if (performance.now() > deadline)
         throw new Error(`no primary after ${limitMs} ms; ${await this.logs()}`);
-      await sleep(200);
+      await sleep(100);
     }
   }
 
