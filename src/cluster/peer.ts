@@ -1,6 +1,6 @@
 // One other member, asked over a connection that is kept open: its close is the fastest sign of a death.
 
-import { Agent, type IncomingMessage, type RequestOptions, request } from "node:http";
+import { Agent, type ClientRequest, type IncomingMessage, type RequestOptions, request } from "node:http";
 import { type Socket, isIP } from "node:net";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
@@ -41,6 +41,8 @@ export class Peer implements Disposable {
   readonly #ours = new WeakSet<Socket>();
   readonly #answered = new WeakSet<Socket>();
   readonly #watched = new WeakSet<Socket>();
+  /** A connection whose answer was late: left open for a while, because its close still tells of a death. */
+  #lingering: Socket | null = null;
   /** The incarnation of the process over there, as far as known. */
   #to = "";
   #count = 0;
@@ -53,7 +55,7 @@ export class Peer implements Disposable {
     this.member = member;
     this.#tools = tools;
     this.#channel = `${tools.incarnation}/${newIncarnation()}`;
-    this.#agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    this.#agent = new Agent({ keepAlive: true, maxSockets: 2 });
   }
 
   /** The body of the answer to `path`. Rejects with PeerError within `limitMs`. */
@@ -102,10 +104,13 @@ export class Peer implements Disposable {
       });
       const give = (failure: AskFailure, because: string): void => {
         clearTimeout(timer);
-        // Only a socket that this side gives up on says nothing by its close.
-        if (failure === "timeout" && used !== null) this.#ours.add(used);
-        call.destroy();
         reject(new PeerError(failure, `${name} (${host}): ${because}`));
+        if (failure === "timeout" && used !== null) {
+          if (this.#linger(used, call)) return;
+          // A socket that this side gives up on says nothing by its close.
+          this.#ours.add(used);
+        }
+        call.destroy();
       };
       const timer = setTimeout(() => give("timeout", `no answer within ${Math.round(limitMs)} ms`), leftMs);
       const take = async (response: IncomingMessage): Promise<void> => {
@@ -150,6 +155,21 @@ export class Peer implements Disposable {
     };
   }
 
+  /** Leaves a late answer's connection open, one at a time; false when it has to be closed. */
+  #linger(socket: Socket, call: ClientRequest): boolean {
+    if (this.#lingering !== null || !this.#answered.has(socket)) return false;
+    this.#lingering = socket;
+    const timer = setTimeout(() => {
+      this.#ours.add(socket);
+      call.destroy();
+    }, LINGER_MS);
+    call.once("close", () => {
+      clearTimeout(timer);
+      this.#lingering = null;
+    });
+    return true;
+  }
+
   #watch(socket: Socket): void {
     if (this.#watched.has(socket)) return;
     this.#watched.add(socket);
@@ -190,4 +210,6 @@ function failureOf(error: unknown): AskFailure {
 const plainAddress = (address: string | null): string | null =>
   address === null ? null : address.replace(/^::ffff:(?=\d+\.)/, "");
 
+/** Below the silence that counts as a death: by then its close would tell nothing new. */
+const LINGER_MS = 6_000;
 const ANSWER_CHARS_MOST = 64 * 1024;

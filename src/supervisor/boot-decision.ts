@@ -157,6 +157,8 @@ function decideEmpty({ store, members, mayGiveUp }: BootFacts): BootDecision {
         return wait(
           `the volume is empty and none of system ${store.systemId}'s base backups is left, though clients were admitted to it: bring a backup back, clear the prefix, or choose another`,
         );
+      if (members.better != null)
+        return wait(`the volume is empty, and ${members.better} founds the cluster`);
       if (!mayGiveUp)
         return wait(
           `the volume is empty and system ${store.systemId} claimed the prefix without finishing its first backup; no client was ever admitted to it, so clear the prefix or choose another`,

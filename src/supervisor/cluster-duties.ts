@@ -88,8 +88,10 @@ async function keepSlots(
   const { mind } = cluster;
   const views = mind.views(cluster.nowMs);
   const own = settings.nodeName;
-  // In the roster, or in sight: who is about to join finds its slot.
-  const alive = views.filter(({ sight }) => sight.kind === "alive").map(({ name }) => name);
+  // In the roster, or heard of late: who is about to join finds its slot, and keeps it over a moment of silence.
+  const alive = views
+    .filter(({ sight, report }) => sight.kind !== "gone" && report !== null)
+    .map(({ name }) => name);
   const names = new Set([...(mind.roster?.members ?? []), ...alive]);
   names.delete(own);
   const reached = (name: string): Lsn | null =>

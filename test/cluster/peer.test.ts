@@ -60,19 +60,34 @@ const failing = (failure: string) => (error: unknown) =>
 test("a question is answered, over one connection", async (t) => {
   const { port } = await openDoor(t);
   const { peer } = makePeer(t, port);
-  assert.equal(await peer.post("/cluster/ask", "hello", 500), "HELLO");
-  assert.equal(await peer.post("/cluster/ask", "again", 500), "AGAIN");
+  assert.equal(await peer.post("/cluster/ask", "hello", 5_000), "HELLO");
+  assert.equal(await peer.post("/cluster/ask", "again", 5_000), "AGAIN");
   assert.equal(peer.address, "127.0.0.1");
 });
 
 test("the death of the other process is seen at once", async (t) => {
   const door = await openDoor(t);
   const { peer, closes } = makePeer(t, door.port);
-  await peer.post("/cluster/ask", "hello", 500);
+  await peer.post("/cluster/ask", "hello", 5_000);
   door.die();
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  while (closes.length === 0) await new Promise((done) => setTimeout(done, 10));
   assert.equal(closes.length, 1);
   await assert.rejects(peer.post("/cluster/ask", "hello", 300), failing("refused"));
+});
+
+test("a death behind a late answer is seen at once", async (t) => {
+  const late = Promise.withResolvers<string>();
+  let asked = 0;
+  const { port, die } = await openDoor(t, "b1", async () =>
+    (asked += 1) === 1 ? "soon" : await late.promise,
+  );
+  const { peer, closes } = makePeer(t, port);
+  await peer.post("/cluster/ask", "one", 5_000);
+  await assert.rejects(peer.post("/cluster/ask", "two", 50), failing("timeout"));
+  await assert.rejects(peer.post("/cluster/ask", "three", 50), failing("timeout"));
+  assert.equal(closes.length, 0, "an answer that is late is no close");
+  die();
+  while (closes.length === 0) await new Promise((done) => setTimeout(done, 10));
 });
 
 test("silence is a failure and no close", async (t) => {

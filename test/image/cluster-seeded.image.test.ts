@@ -101,7 +101,8 @@ async function trial(
   const oldestLostMs = lost.length === 0 ? 0 : Math.max(0, lastMs - lost[0]!.ackMs);
   const archive = await cluster.verify(lead);
   const late = opened === null ? [] : ledger.directEntries.filter(({ ackMs }) => ackMs > opened);
-  t.diagnostic(
+  // At once, and not at the end of the test: a run may be cut short.
+  console.log(
     [
       `seed ${seed}: ${fault.name}, ${old} → ${lead}: gap ${Math.round(gapMs)} ms,`,
       `lost ${lost.length} of ${given.length} (${Math.round(oldestLostMs)} ms),`,

@@ -107,7 +107,10 @@ export class ClusterLedger {
   }
 
   async #direct(host: string): Promise<void> {
-    while (!this.#isOver) await this.#write(host, 5433, this.directEntries);
+    while (!this.#isOver) {
+      await this.#write(host, 5433, this.directEntries);
+      await sleep(100);
+    }
   }
 
   /** Until an error. */
