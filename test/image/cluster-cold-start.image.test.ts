@@ -36,13 +36,13 @@ test("a cold start in any order brings back what was acknowledged, with one miss
       await sleep(700);
     }
     const begunMs = performance.now();
-    const lead = await cluster.leads(90_000);
+    const lead = await cluster.leads(120_000);
     t.diagnostic(
       `${order.join(" ")}: ${lead} accepts ${Math.round(performance.now() - begunMs)} ms after the last start`,
     );
     assert.equal(await cluster.sql(lead, "select count(*) from cold"), String(rows));
     for (const { name } of cluster.nodes)
       if (!(order as readonly string[]).includes(name)) await cluster.get(name).start();
-    await cluster.whole(90_000);
+    await cluster.whole(120_000);
   }
 });

@@ -29,7 +29,7 @@ async function underLoad(t: TestContext, cluster: ImageCluster): Promise<Cluster
 
 test("two nodes are useful: writes go on without the standby, and without the primary", async (t) => {
   const cluster = await open(t, ["n1", "n2"]);
-  const first = await cluster.whole(30_000);
+  const first = await cluster.whole(120_000);
   const second = cluster.others(first)[0]!.name;
   const ledger = await underLoad(t, cluster);
   await cluster.get(second).kill();
@@ -38,24 +38,24 @@ test("two nodes are useful: writes go on without the standby, and without the pr
   await sleep(2_000);
   assert.ok(ledger.entries.length > before, "writes go on without the standby");
   await cluster.get(second).start();
-  assert.equal(await cluster.whole(60_000), first);
+  assert.equal(await cluster.whole(120_000), first);
   await cluster.get(first).kill();
-  assert.equal(await cluster.leads(40_000, first), second);
+  assert.equal(await cluster.leads(120_000, first), second);
   await cluster.get(first).start();
-  assert.equal(await cluster.whole(60_000), second);
+  assert.equal(await cluster.whole(120_000), second);
   await ledger.stop();
 });
 
 test("a standby and then the primary lose their volumes; a ghost is forgotten, its slot dropped", async (t) => {
   const cluster = await open(t, ["n1", "n2", "n3"]);
-  const first = await cluster.whole(30_000);
+  const first = await cluster.whole(120_000);
   await cluster.sql("n1", "create table kept as select generate_series(1, 1000) as id");
   await sleep(1_500);
   const [standby, other] = cluster.others(first).map(({ name }) => name) as [string, string];
   await cluster.replace(standby, await cluster.bench.volume());
-  assert.equal(await cluster.whole(90_000), first);
+  assert.equal(await cluster.whole(120_000), first);
   await cluster.replace(first, await cluster.bench.volume());
-  const heir = await cluster.whole(90_000);
+  const heir = await cluster.whole(120_000);
   assert.notEqual(heir, first);
   assert.equal(await cluster.sql(first, "select count(*) from kept"), "1000");
   const ghost = [standby, other, first].find((name) => name !== heir)!;
@@ -75,16 +75,16 @@ test("a standby and then the primary lose their volumes; a ghost is forgotten, i
 
 test("a roll over all nodes hands over once, and loses nothing", async (t) => {
   const cluster = await open(t, ["n1", "n2", "n3"]);
-  const first = await cluster.whole(30_000);
+  const first = await cluster.whole(120_000);
   const ledger = await underLoad(t, cluster);
   const begun = performance.now();
   const order = [...cluster.others(first).map(({ name }) => name), first];
   for (const name of order) {
     assert.equal(await cluster.get(name).stop(), 0);
     await cluster.replace(name);
-    await cluster.whole(90_000);
+    await cluster.whole(120_000);
   }
-  const last = await cluster.whole(30_000);
+  const last = await cluster.whole(120_000);
   await sleep(1_000);
   t.diagnostic(
     `roll: longest gap ${Math.round(ledger.longestGapMs(begun))} ms, ${first} handed over to ${last}`,
@@ -98,7 +98,7 @@ test("a roll over all nodes hands over once, and loses nothing", async (t) => {
 
 test("DURABILITY=standby: what was acknowledged survives the primary, its volume included", async (t) => {
   const cluster = await open(t, ["n1", "n2", "n3"], { DURABILITY: "standby" });
-  const first = await cluster.whole(30_000);
+  const first = await cluster.whole(120_000);
   const ledger = await underLoad(t, cluster);
   const synced = async (): Promise<readonly string[]> =>
     ((await cluster.status(first))?.members ?? [])
@@ -108,10 +108,10 @@ test("DURABILITY=standby: what was acknowledged survives the primary, its volume
   const inSync = await synced();
   assert.equal(inSync.length, 1);
   await cluster.get(first).kill();
-  const heir = await cluster.leads(40_000, first);
+  const heir = await cluster.leads(120_000, first);
   assert.equal(heir, inSync[0], "only the one in sync is promoted");
   await cluster.replace(first, await cluster.bench.volume());
-  await cluster.whole(90_000);
+  await cluster.whole(120_000);
   await ledger.stop();
   assert.ok(ledger.entries.length > 50);
   assert.deepEqual(await ledger.lost(await cluster.get(heir).address()), []);

@@ -19,7 +19,7 @@ async function open(
 
 test("an old primary with rows of its own is rewound, and says what they were", async (t) => {
   const cluster = await open(t, ["n1", "n2"]);
-  const old = await cluster.whole(30_000);
+  const old = await cluster.whole(120_000);
   await ClusterLedger.create(await cluster.get(old).address());
   const ledger = new ClusterLedger([await cluster.get(old).address()]);
   t.after(() => ledger.stop());
@@ -27,11 +27,11 @@ test("an old primary with rows of its own is rewound, and says what they were", 
   await sleep(1_000);
   const others = await Promise.all(cluster.others(old).map(({ node }) => node.address()));
   await cluster.drop(old, [...others, cluster.bench.s3.address]);
-  const heir = await cluster.leads(40_000, old);
+  const heir = await cluster.leads(120_000, old);
   await ledger.stop();
   await cluster.undrop(old);
   const begunMs = performance.now();
-  assert.equal(await cluster.whole(60_000), heir);
+  assert.equal(await cluster.whole(120_000), heir);
   t.diagnostic(`streams ${Math.round(performance.now() - begunMs)} ms after the cut`);
   const log = await cluster.get(old).log();
   assert.match(log, /rejoin: rewind .*divergedFrom=\S+ divergedTo=\S+/);
@@ -46,13 +46,13 @@ test("an old primary with rows of its own is rewound, and says what they were", 
 
 test("WAL that is missing on the volume comes from the archive, or the node is filled again", async (t) => {
   const cluster = await open(t, ["n1", "n2"]);
-  let old = await cluster.whole(30_000);
+  let old = await cluster.whole(120_000);
   for (const keeps of [2, 0]) {
     await cluster.sql(old, "create table if not exists bulk as select 1 as id");
     for (let segment = 0; segment < 4; segment += 1)
       await cluster.sql(old, "insert into bulk select generate_series(1, 20000); select pg_switch_wal()");
     await cluster.get(old).kill();
-    const heir = await cluster.leads(40_000, old);
+    const heir = await cluster.leads(120_000, old);
     // All but the newest files, as a clean-up by hand would do it.
     const removed = await mustDocker(
       ...["run", "--rm", "--entrypoint", "bash", "-v", `${volumeOf(cluster, old)}:/data`, IMAGE, "-c"],
@@ -61,7 +61,7 @@ test("WAL that is missing on the volume comes from the archive, or the node is f
     assert.ok(Number(removed) > 0, "files were removed");
     const begunMs = performance.now();
     await cluster.get(old).start();
-    assert.equal(await cluster.whole(90_000), heir);
+    assert.equal(await cluster.whole(120_000), heir);
     const log = await cluster.get(old).log();
     const how = /rejoin: ([\w-]+)/.exec(log.slice(log.lastIndexOf("rejoin: ")))?.[1];
     t.diagnostic(
@@ -78,7 +78,7 @@ test("WAL that is missing on the volume comes from the archive, or the node is f
 
 test("a destroyed member leaves the list by itself, and joins again under its name", async (t) => {
   const cluster = await open(t, ["n1", "n2", "n3"], { FORGET_AFTER: "60s" });
-  const primary = await cluster.whole(30_000);
+  const primary = await cluster.whole(120_000);
   const ghost = cluster.others(primary)[0]!.name;
   await cluster.get(ghost).remove();
   await cluster.sql(primary, "create table t as select 1 as id");
@@ -104,12 +104,12 @@ test("a destroyed member leaves the list by itself, and joins again under its na
     cluster.nodes.map(({ name }) => name).filter((name) => name !== ghost),
   );
   await cluster.replace(ghost, await cluster.bench.volume());
-  await cluster.whole(90_000);
+  await cluster.whole(120_000);
 });
 
 test("nodes with new addresses and containers form the same cluster", async (t) => {
   const cluster = await open(t, ["n1", "n2", "n3"]);
-  await cluster.whole(30_000);
+  await cluster.whole(120_000);
   await cluster.sql("n1", "create table kept as select generate_series(1, 100) as id");
   await sleep(1_500);
   const before = await Promise.all(cluster.nodes.map(({ node }) => node.address()));
@@ -120,7 +120,7 @@ test("nodes with new addresses and containers form the same cluster", async (t) 
     "an address is another one",
   );
   const begunMs = performance.now();
-  const lead = await cluster.whole(90_000);
+  const lead = await cluster.whole(120_000);
   t.diagnostic(`whole after ${Math.round(performance.now() - begunMs)} ms`);
   assert.equal(await cluster.sql("n2", "select count(*) from kept"), "100");
   // One alone moves: its old address goes to a stranger.
@@ -128,7 +128,7 @@ test("nodes with new addresses and containers form the same cluster", async (t) 
   await moving.node.remove();
   await cluster.bench.run({ name: "stranger", volume: null, env: {}, options: ["--entrypoint", "sleep"], command: ["600"] }); // prettier-ignore
   await cluster.replace(moving.name);
-  assert.equal(await cluster.whole(60_000), lead);
+  assert.equal(await cluster.whole(120_000), lead);
 });
 
 const volumeOf = (cluster: ImageCluster, name: string): string =>

@@ -26,23 +26,23 @@ test("a node of another region or of priority 0 is never promoted, unless an ope
       n3: { REGION: "fra" },
     },
   });
-  assert.equal(await cluster.whole(30_000), "n1");
+  assert.equal(await cluster.whole(120_000), "n1");
   await cluster.get("n1").kill();
   await sleep(25_000);
   assert.equal(await cluster.primary(), null, "nobody may take over");
   await cluster.get("n1").start();
-  assert.equal(await cluster.whole(60_000), "n1");
+  assert.equal(await cluster.whole(120_000), "n1");
   const ran = await cluster.get("n1").exec("holdfast", "cluster", "switchover", "n3");
   assert.equal(ran.status, 0, ran.stdout + ran.stderr);
-  assert.equal(await cluster.whole(30_000), "n3");
+  assert.equal(await cluster.whole(120_000), "n3");
   const back = await cluster.get("n3").exec("holdfast", "cluster", "switchover");
   assert.equal(back.status, 0, back.stdout + back.stderr);
-  assert.equal(await cluster.whole(30_000), "n1", "back to where it may lead");
+  assert.equal(await cluster.whole(120_000), "n1", "back to where it may lead");
 });
 
 test("a new node joins from the store, and from the primary when the store is away", async (t) => {
   const cluster = await open(t, ["n1", "n2"], { env: { NODES: "n1,n2,n3,n4" } });
-  const primary = await cluster.whole(60_000);
+  const primary = await cluster.whole(120_000);
   await cluster.sql(primary, "create table big as select id, repeat(md5(id::text), 20) as text from generate_series(1, 100000) as id"); // prettier-ignore
   const backup = await cluster.get(primary).shell('wal-g backup-push "$PGDATA"');
   assert.equal(backup.status, 0, backup.stdout + backup.stderr);
@@ -80,7 +80,7 @@ test("a roll in any order hands over once, or twice when the primary comes first
   const cluster = await open(t, ["n1", "n2", "n3"]);
   for (const number of seeds(PERMUTATIONS.length, PERMUTATIONS.length)) {
     const order = PERMUTATIONS[(number - 1) % PERMUTATIONS.length]!;
-    const first = await cluster.whole(60_000);
+    const first = await cluster.whole(120_000);
     const before = await timelineOf(cluster, first);
     const hosts = await Promise.all(cluster.nodes.map(({ node }) => node.address()));
     await ClusterLedger.create(hosts[0]!);
@@ -92,11 +92,11 @@ test("a roll in any order hands over once, or twice when the primary comes first
     for (const name of order) {
       assert.equal(await cluster.get(name).stop(), 0, `${name}'s stop`);
       await cluster.replace(name);
-      await cluster.whole(90_000);
+      await cluster.whole(120_000);
     }
     await sleep(1_000);
     await ledger.stop();
-    const last = await cluster.whole(30_000);
+    const last = await cluster.whole(120_000);
     const switchovers = (await timelineOf(cluster, last)) - before;
     const gapMs = ledger.gapsMs(begunMs, 200).reduce((sum, ms) => sum + ms, 0);
     t.diagnostic(
@@ -117,7 +117,7 @@ test("a standby that is away fills no disk, and comes back through the archive",
   const cluster = await open(t, ["n1", "n2"], {
     env: { POSTGRES_CONFIG_MAX_SLOT_WAL_KEEP_SIZE: "64MB", POSTGRES_CONFIG_WAL_KEEP_SIZE: "0", POSTGRES_CONFIG_MAX_WAL_SIZE: "64MB", POSTGRES_CONFIG_MIN_WAL_SIZE: "32MB" },
   }); // prettier-ignore
-  const primary = await cluster.whole(30_000);
+  const primary = await cluster.whole(120_000);
   const away = cluster.others(primary)[0]!.name;
   await cluster.sql(primary, "select pg_create_logical_replication_slot('theirs', 'test_decoding')").catch(() => undefined); // prettier-ignore
   await cluster.get(away).kill();

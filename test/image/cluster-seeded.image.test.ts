@@ -68,7 +68,7 @@ async function trial(
 ): Promise<Figures> {
   const random = makeRandom(seed);
   const fault = FAULTS[(seed - 1) % FAULTS.length]!;
-  const old = await cluster.whole(90_000);
+  const old = await cluster.whole(240_000);
   if (isSynchronous) await inSync(cluster, old);
   const hosts = await Promise.all(cluster.nodes.map(({ node }) => node.address()));
   await ClusterLedger.create(await cluster.get(old).address());
@@ -77,16 +77,16 @@ async function trial(
   ledger.start();
   ledger.startDirect(await cluster.get(old).address());
   t.after(() => ledger.stop());
-  await sleep(1_500 + random() * 2_500);
+  await sleep(1_500 + random() * 1_500);
   const begunMs = performance.now();
   await fault.begin(cluster, old);
-  const heir = fault.replaces === true ? await cluster.leads(60_000, old) : old;
+  const heir = fault.replaces === true ? await cluster.leads(120_000, old) : old;
   await sleep(fault.replaces === true ? 1_500 : 8_500);
   const gapMs = ledger.longestGapMs(begunMs - 300);
-  await sleep(random() * 3_000);
+  await sleep(random() * 1_500);
   const endedMs = performance.now();
   await fault.end(cluster, old);
-  const lead = await cluster.whole(90_000);
+  const lead = await cluster.whole(240_000);
   const backMs = performance.now() - endedMs;
   if (fault.replaces !== null) assert.equal(lead, heir, `seed ${seed}: ${fault.name}: who leads in the end`);
   await sleep(500);
@@ -121,7 +121,7 @@ async function trial(
 
 /** Waits until somebody may take over with nothing lost. */
 async function inSync(cluster: ImageCluster, primary: string): Promise<void> {
-  for (let waits = 0; waits < 120; waits += 1) {
+  for (let waits = 0; waits < 400; waits += 1) {
     const status = await cluster.status(primary);
     if (status?.members.some((row) => row.inSync === true) === true) return;
     await sleep(300);

@@ -70,7 +70,7 @@ export class ImageCluster {
   ): Promise<ImageCluster> {
     const cluster = new ImageCluster(bench, names, more);
     for (const name of names) await cluster.add(name);
-    await cluster.whole(120_000);
+    await cluster.whole(240_000);
     return cluster;
   }
 
