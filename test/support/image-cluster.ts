@@ -211,10 +211,10 @@ export class ImageCluster {
     return { isSound: ran.status === 0 && !/FAILURE/.test(text), text };
   }
 
-  /** When the node's log says that it let clients in, for the last time since `sinceMs`; by performance.now(). Null: it does not say so. */
+  /** When the node's log says that it let clients in, for the first time since `sinceMs`; by performance.now(). Null: it does not say so. */
   async openedMs(name: string, sinceMs: number): Promise<number | null> {
     const lines = await this.#linesSince(name, sinceMs);
-    return lines.findLast(({ text }) => text.includes("doors: open"))?.atMs ?? null;
+    return lines.find(({ text }) => text.includes("doors: open"))?.atMs ?? null;
   }
 
   /** What the nodes' logs tell of a failover since `sinceMs`: milliseconds after it, node, sentence. */

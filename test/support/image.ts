@@ -22,6 +22,9 @@ const RGW_ROOT = process.env["RGW_ROOT"] ?? "/opt/rgw-root";
 export const S3_KEYS = { accessKeyId: "testaccesskey", secretAccessKey: "testsecretkey1234" } as const;
 export const PASSWORD = "a-good-password_1";
 
+/** For a machine on which containers get a small share of the processors, e.g. `--cgroup-parent=/`. */
+const RUN_OPTIONS = (process.env["HOLDFAST_RUN_OPTIONS"] ?? "").split(" ").filter((word) => word !== "");
+
 export interface Ran {
   readonly status: number;
   readonly stdout: string;
@@ -127,7 +130,7 @@ export class Bench implements AsyncDisposable {
         "--network-alias",
         name,
       ],
-      ...["--env-file", file, "--shm-size", "256m", ...mount, ...(options.options ?? [])],
+      ...["--env-file", file, "--shm-size", "256m", ...mount, ...RUN_OPTIONS, ...(options.options ?? [])],
       ...[options.image ?? IMAGE, ...(options.command ?? [])],
     );
     return new ImageNode(this, container);
@@ -206,7 +209,7 @@ export class Bench implements AsyncDisposable {
     const container = `${this.id}-s3`;
     this.#containers.add(container);
     await mustDocker(
-      ...["run", "-d", "--name", container, "--network", this.id, "--network-alias", "s3"],
+      ...["run", "-d", "--name", container, "--network", this.id, "--network-alias", "s3", ...RUN_OPTIONS],
       ...[
         "-v",
         `${RGW_ROOT}:${RGW_ROOT}`,
