@@ -163,14 +163,16 @@ export class ImageCluster {
     }
   }
 
-  /** One row through a node's proxy port. */
+  /** The rows of a statement through a node's proxy port. */
   async sql(name: string, statement: string, port = 5432): Promise<string> {
     const client = new Client(connection(await this.get(name).address(), port));
     client.on("error", () => undefined);
     await client.connect();
     try {
-      const result = await client.query({ text: statement, rowMode: "array" });
-      return result.rows.map((row: unknown[]) => row.join("|")).join("\n");
+      const results: unknown = await client.query({ text: statement, rowMode: "array" });
+      // Several statements bring several results; the last one counts.
+      const result = (Array.isArray(results) ? results.at(-1) : results) as { rows: unknown[][] };
+      return result.rows.map((row) => row.join("|")).join("\n");
     } finally {
       await client.end();
     }
