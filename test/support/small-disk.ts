@@ -17,14 +17,18 @@ export async function smallDisk(): Promise<AsyncDisposable & { readonly path: st
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
 }
 
-/** Takes all room of the file system but for `leaveBytes`, until it is disposed of. */
+/** Takes all room of the file system but for some `leaveBytes`, until it is disposed of. Others may take room meanwhile. */
 export async function fillDisk(leaveBytes: number): Promise<AsyncDisposable> {
   const folder = await mkdtemp(join(SMALL_DISK, "filler-"));
   const { bavail, bsize } = await statfs(folder);
   const bytes = bavail * bsize - leaveBytes;
   await using file = await open(join(folder, "filler"), "w");
   const piece = Buffer.alloc(1 << 20);
-  for (let at = 0; at < bytes; at += piece.length)
-    await file.write(piece, 0, Math.min(piece.length, bytes - at));
+  try {
+    for (let at = 0; at < bytes; at += piece.length)
+      await file.write(piece, 0, Math.min(piece.length, bytes - at));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+  }
   return { [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
 }
