@@ -1,7 +1,6 @@
 // `holdfast supervise`: settings in, the main process of the image out.
 
 import { createHash } from "node:crypto";
-import { chown, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { AppError, EXIT } from "../base/errors.ts";
 import { formatLossless } from "../base/lossless-json.ts";
@@ -10,7 +9,7 @@ import { configPaths } from "../postgres/config-files.ts";
 import { volumePaths } from "../postgres/data-directory.ts";
 import { PRIVATE_NETWORKS } from "../postgres/hba.ts";
 import { lookAtMachine } from "../postgres/machine.ts";
-import { type OsUser, postgresUser } from "../postgres/os-user.ts";
+import { postgresUser } from "../postgres/os-user.ts";
 import { completePasswords } from "../postgres/passwords.ts";
 import { findPrograms, loadableLibraries } from "../postgres/programs.ts";
 import type { ServerPlan } from "../postgres/server-files.ts";
@@ -28,6 +27,7 @@ import { runSupervisor } from "../supervisor/supervisor.ts";
 import { Cluster } from "../supervisor/cluster.ts";
 import { clusterSettingsOf } from "./cluster-settings.ts";
 import type { CommandContext } from "./commands.ts";
+import { type NodeFolders, prepareFolders } from "./prepare-folders.ts";
 import type { Environment } from "./read-table.ts";
 import { readSettings, type Settings, SettingsError } from "./settings.ts";
 import { openKeyedCodec, openStore, programVersion, settingsWorld } from "./wiring.ts";
@@ -90,7 +90,7 @@ async function makeNode(
   const programs = await findPrograms(settings.node.pgBin);
   const owner = await postgresUser(process.getuid?.());
   const paths = volumePaths(settings.node.volume, settings.node.dataDirectory);
-  await prepareFolders(paths.marks, settings, owner);
+  await prepareFolders(foldersOf(settings, paths.marks), owner);
   const passwords = await completePasswords(settings.postgres, paths.marks);
   if (passwords.generatedPath !== null) {
     log.info("no password was set, so the superuser has a generated one", { file: passwords.generatedPath });
@@ -162,18 +162,14 @@ async function makeNode(
   return { node: { ...node, cluster }, verbs: new Verbs(clock, () => stop.stopping.aborted) };
 }
 
-/** Postgres must reach its data below the volume, and its socket's folder. */
-async function prepareFolders(marks: string, settings: Settings, owner: OsUser | null): Promise<void> {
-  await mkdir(marks, { recursive: true, mode: 0o711 });
-  await mkdir(settings.node.runDirectory, { recursive: true, mode: 0o755 });
-  for (const folder of [SOCKET_FOLDER, ownSockets(settings)]) {
-    await mkdir(folder, { recursive: true, mode: 0o2775 });
-    if (owner !== null) await chown(folder, owner.uid, owner.gid);
-  }
-}
-
 const isOnVolume = (store: Settings["store"]): boolean =>
   store.kind === "folder" && store.origin === "volume";
+
+const foldersOf = (settings: Settings, marks: string): NodeFolders => ({
+  marks,
+  runDirectory: settings.node.runDirectory,
+  sockets: [SOCKET_FOLDER, ownSockets(settings)],
+});
 
 /** Postgres's own socket; programs in the container find it through SOCKET_FOLDER while the doors are open. */
 const ownSockets = ({ node }: Settings): string => join(node.runDirectory, "postgres");

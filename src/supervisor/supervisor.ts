@@ -47,6 +47,8 @@ export type Outcome =
 /** Runs the node to its end; resolves to the exit status. */
 export async function runSupervisor(node: NodeContext, verbs: Verbs): Promise<number> {
   const { settings, paths, state, doors, stop, log, owner } = node;
+  // Such a machine answers nobody; beside a node on the same network it would find the ports taken.
+  if (settings.releaseCommand) return await loop(node, verbs);
   await mkdir(paths.marks, { recursive: true, mode: 0o700 });
   const over = new AbortController();
   await using running = new AsyncDisposableStack();
