@@ -322,10 +322,10 @@ async function afterTerm(
   starts.push(end.startedMs);
   const verdict = decideRestart(POSTGRES_BUDGET, end.exit, starts, clock.monotonicMs());
   if (verdict.kind !== "restart") {
-    state.enter("failed", `Postgres ${verdict.because}`);
+    state.enter("failed", `Postgres: ${verdict.because}`);
     return { kind: "ended", exitStatus: EXIT.failure };
   }
-  state.enter("starting", `Postgres ${verdict.because}`);
+  state.enter("starting", `Postgres: ${verdict.because}`);
   await clock.sleep(verdict.pauseMs, stop.stopping).catch(() => undefined);
   return again;
 }
