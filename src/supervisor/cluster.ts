@@ -61,6 +61,7 @@ export class Cluster implements AsyncDisposable {
   readonly #router: ClusterRouter;
   #keptRoster = "";
   #switchover = Promise.withResolvers<SwitchoverOrder>();
+  #isSwitchoverAsked = false;
   #answerSwitchover: (fault: string | null) => void = () => undefined;
   #lookedMs = -Infinity;
   #running: Promise<unknown>[] = [];
@@ -186,6 +187,8 @@ export class Cluster implements AsyncDisposable {
 
   /** An operator's wish for another primary; resolves to what went wrong, or null. */
   async askSwitchover(to: string, because: string): Promise<string | null> {
+    if (this.#isSwitchoverAsked) return "another hand-over is under way";
+    this.#isSwitchoverAsked = true;
     const { promise, resolve } = Promise.withResolvers<string | null>();
     this.#switchover.resolve({ kind: "switchover", to, because });
     this.#answerSwitchover = resolve;
@@ -194,6 +197,7 @@ export class Cluster implements AsyncDisposable {
 
   /** The next such wish, for the term that leads. */
   switchoverAsked(): SwitchoverWish {
+    this.#isSwitchoverAsked = false;
     this.#switchover = Promise.withResolvers();
     return {
       promise: this.#switchover.promise,
