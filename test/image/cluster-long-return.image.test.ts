@@ -131,5 +131,27 @@ test("nodes with new addresses and containers form the same cluster", async (t) 
   assert.equal(await cluster.whole(120_000), lead);
 });
 
+test("every volume is lost after a failover: the rows of both lives come back", async (t) => {
+  const cluster = await open(t, ["n1", "n2"]);
+  const first = await cluster.whole(120_000);
+  await cluster.sql(first, "create table lives as select 1 as life from generate_series(1, 100)");
+  await sleep(2_000);
+  await cluster.get(first).kill();
+  const heir = await cluster.leads(120_000, first);
+  await cluster.sql(heir, "insert into lives select 2 from generate_series(1, 50)");
+  await cluster.get(heir).said(/base backup done name=base_00000002/, 120_000);
+  await sleep(2_000);
+  for (const entry of cluster.nodes) {
+    await entry.node.remove();
+    entry.volume = await cluster.bench.volume();
+  }
+  await cluster.readdress(["n2", "n1"]);
+  const lead = await cluster.whole(240_000);
+  const counts = "select life, count(*) from lives group by 1 order by 1";
+  assert.equal(await cluster.sql(lead, counts), "1|100\n2|50");
+  const archive = await cluster.verify(lead);
+  assert.ok(archive.isSound, archive.text);
+});
+
 const volumeOf = (cluster: ImageCluster, name: string): string =>
   cluster.nodes.find((node) => node.name === name)!.volume;

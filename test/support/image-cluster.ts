@@ -98,7 +98,7 @@ export class ImageCluster {
 
   /** Removes every container and starts new ones in this order: the network gives each another address. */
   async readdress(order: readonly string[]): Promise<void> {
-    await Promise.all(this.nodes.map(({ node }) => node.remove()));
+    for (const { node } of this.nodes) if (await node.exists()) await node.remove();
     for (const name of order) {
       const entry = this.#of(name);
       entry.node = await this.#run(name, entry.volume);

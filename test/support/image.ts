@@ -348,6 +348,10 @@ export class ImageNode {
     return (await docker("inspect", "-f", "{{.State.Running}}", this.container)).stdout.trim() === "true";
   }
 
+  async exists(): Promise<boolean> {
+    return (await docker("inspect", this.container)).status === 0;
+  }
+
   async exitStatus(): Promise<number> {
     return Number(await mustDocker("inspect", "-f", "{{.State.ExitCode}}", this.container));
   }
