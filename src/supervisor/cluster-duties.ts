@@ -65,8 +65,12 @@ export async function runStandbyDuties(
   sql: Sql,
   signal: AbortSignal,
 ): Promise<void> {
+  let turns = 0;
   await repeat(node, signal, STANDBY_SLOTS_MS, async () => {
     const { mind, local } = cluster;
+    // What the log holds is known when it matters: reading hundreds of slots takes longer than a failover may.
+    if (turns % LOOK_TURNS === 0) cluster.lookAtLog();
+    turns += 1;
     const lead = mind.views(cluster.nowMs).find(({ name }) => name === mind.primary);
     // Without a word from a primary nothing is let go.
     const durable = lead?.sight.kind === "alive" ? (lead.report?.durable ?? null) : null;
@@ -144,3 +148,5 @@ async function repeat(
 const MEMBER_PREFIX = "holdfast_";
 const SLOTS_MS = 1_000;
 const STANDBY_SLOTS_MS = 5_000;
+/** A standby looks at the log every 30 s while all is well. */
+const LOOK_TURNS = 6;

@@ -1,6 +1,6 @@
 // What a member asks of the store besides the log itself: is the log still mine, does it grow, who is in the roster.
 
-import { readSourceLog } from "../archive/archive-source.ts";
+import { type ArchiveSource, readSourceLog } from "../archive/archive-source.ts";
 import { readRoster } from "../cluster/roster-store.ts";
 import type { LogLook } from "../cluster/mind-types.ts";
 import { slotKey } from "../tail/keys.ts";
@@ -9,7 +9,6 @@ import type { LogView } from "../tail/read.ts";
 import { SLOT_BYTES_MOST, WINDOW } from "../tail/slot.ts";
 import type { Claim } from "../tail/take-over.ts";
 import type { ObjectStore } from "../storage/object-store.ts";
-import { type NodeContext, sourceOf } from "./node-context.ts";
 
 /** A hint for who cannot see the primary; no rule reads it for safety. */
 const LEASE_KEY = "tail_v1/lease.json";
@@ -49,12 +48,22 @@ export async function signLife(
 
 /** Looks at the log as somebody who does not own it; what was seen before is not fetched again. */
 export class LogWatch {
-  readonly #node: NodeContext;
+  readonly #store: ObjectStore;
+  readonly #sourceFor: (systemId: bigint | null) => ArchiveSource;
+  readonly #limits: LookLimits;
   #view: LogView | null = null;
   #isBusy = false;
+  #limitMs: number;
 
-  constructor(node: NodeContext) {
-    this.#node = node;
+  constructor(
+    store: ObjectStore,
+    sourceFor: (systemId: bigint | null) => ArchiveSource,
+    limits: LookLimits = LOOK_LIMITS,
+  ) {
+    this.#store = store;
+    this.#sourceFor = sourceFor;
+    this.#limits = limits;
+    this.#limitMs = limits.firstMs;
   }
 
   /** The log as of the last look; null when there is none or none was made. */
@@ -62,19 +71,24 @@ export class LogWatch {
     return this.#view;
   }
 
-  /** Null while another look is under way. Throws StoreError and the log's errors. */
-  async look(systemId: bigint | null, begunMs: number, signal: AbortSignal): Promise<LogLook | null> {
+  /**
+   * Null while another look is under way. Throws StoreError and the log's errors. A look that was cut short leaves nothing behind, so the
+   * next one gets twice the time: a log of many slots is read once, and quickly from then on.
+   */
+  async look(systemId: bigint | null, begunMs: number, over: AbortSignal): Promise<LogLook | null> {
     if (this.#isBusy) return null;
     this.#isBusy = true;
-    const { store, settings } = this.#node;
+    const store = this.#store;
+    const limit = AbortSignal.timeout(this.#limitMs);
+    const signal = AbortSignal.any([over, limit]);
     try {
-      const source = sourceOf(this.#node, systemId, settings.segmentBytes);
       const [view, lease, stored] = await Promise.all([
-        readSourceLog(source, signal, this.#view),
+        readSourceLog(this.#sourceFor(systemId), signal, this.#view),
         store.head(LEASE_KEY, signal),
         readRoster(store, signal),
       ]);
       this.#view = view;
+      this.#limitMs = this.#limits.usualMs;
       const tip = view?.tip ?? null;
       return {
         begunMs,
@@ -83,11 +97,23 @@ export class LogWatch {
         promotionPending: view !== null && isPromotionPending(view),
         roster: stored?.roster ?? null,
       };
+    } catch (error) {
+      if (limit.aborted) this.#limitMs = Math.min(this.#limits.mostMs, this.#limitMs * 2);
+      throw error;
     } finally {
       this.#isBusy = false;
     }
   }
 }
+
+/** How long a look may take: the first one, one behind a look that succeeded, and at most. */
+export interface LookLimits {
+  readonly firstMs: number;
+  readonly usualMs: number;
+  readonly mostMs: number;
+}
+
+const LOOK_LIMITS: LookLimits = { firstMs: 10_000, usualMs: 2_000, mostMs: 60_000 };
 
 /** The newest fence was put for a promotion or a restore, and its history slot has not come yet. */
 export function isPromotionPending({ slots }: Pick<LogView, "slots">): boolean {

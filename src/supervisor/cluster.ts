@@ -17,7 +17,7 @@ import { ClusterRouter } from "./cluster-router.ts";
 import { keepRoster, NO_DATA, readKeptRoster, readVolumeId, renewVolumeId } from "./cluster-marks.ts";
 import { memberView } from "./cluster-view.ts";
 import { LogWatch, signLife } from "./cluster-store.ts";
-import type { NodeContext } from "./node-context.ts";
+import { type NodeContext, sourceOf } from "./node-context.ts";
 
 /** What a member's work takes over from the mind; the rest is done here. */
 export type WorkEffect = Exclude<Effect, { kind: "ask" | "look-at-log" | "swap-roster" | "say" | "sign" }>;
@@ -70,7 +70,7 @@ export class Cluster implements AsyncDisposable {
     const { passwords, clock, log } = node;
     this.#node = node;
     this.settings = settings;
-    this.log = new LogWatch(node);
+    this.log = new LogWatch(node.store, (systemId) => sourceOf(node, systemId, node.settings.segmentBytes));
     this.#local = local;
     this.#key = new MemberKey(passwords.replication);
     this.#door = new MemberDoor({
@@ -328,10 +328,9 @@ export class Cluster implements AsyncDisposable {
 
   async #look(): Promise<void> {
     const begunMs = this.nowMs;
-    const signal = AbortSignal.any([this.signal, AbortSignal.timeout(LOOK_LIMIT_MS)]);
     const { systemId } = this.#local;
     try {
-      const look = await this.log.look(systemId === null ? null : BigInt(systemId), begunMs, signal);
+      const look = await this.log.look(systemId === null ? null : BigInt(systemId), begunMs, this.signal);
       if (look !== null) this.mind.onLogLook(look, this.nowMs);
     } catch (error) {
       if (!this.signal.aborted)
