@@ -42,7 +42,7 @@ export async function contend(node: NodeContext, verbs: Verbs, cluster: Cluster)
     state.enter("starting", "taking the log over");
     const ids = await promotionIds(node);
     const limit = AbortSignal.timeout(TAKE_OVER_LIMIT_MS);
-    const logTerm = parts.use(await startLogTerm(node, control, ids, AbortSignal.any([until, limit])));
+    const logTerm = parts.use(await startLogTerm(node, control, ids, AbortSignal.any([until, limit]), view));
     const fencedMs = clock.monotonicMs();
     node.log.info(`junction: ${logTerm.junction.kind}`, { because: logTerm.junction.because });
     if (logTerm.junction.kind === "suspect") return { kind: "suspect", because: logTerm.junction.because };

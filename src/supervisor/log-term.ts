@@ -13,6 +13,7 @@ import { ReconnectingSql } from "../postgres/sql.ts";
 import { localPath } from "../archive/local-wal.ts";
 import { planGenesis } from "../tail/genesis.ts";
 import { publishObject } from "../tail/publish.ts";
+import type { LogView } from "../tail/read.ts";
 import { decideJunction, type Junction } from "../tail/junction.ts";
 import { LogOwner } from "../tail/owner.ts";
 import { DEFAULT_RHYTHM } from "../tail/owner-options.ts";
@@ -298,12 +299,13 @@ export class LogTerm implements AsyncDisposable {
   }
 }
 
-/** Takes the log over and decides the junction. Repeats until the signal aborts while the store does not answer. */
+/** Takes the log over and decides the junction. Repeats until the signal aborts while the store does not answer. What `known` holds is not read again. */
 export async function startLogTerm(
   node: NodeContext,
   control: ControlFile,
   ids: PromotionIds,
   signal: AbortSignal,
+  known: LogView | null = null,
 ): Promise<LogTerm> {
   const { settings, store, codec, clock, log, random, paths } = node;
   const fencing = await node.fencing(signal);
@@ -317,6 +319,7 @@ export async function startLogTerm(
     log,
     signal,
     random,
+    known,
   };
   const former = await readSuccessor(paths);
   const claim =
