@@ -276,6 +276,8 @@ export class Cluster implements AsyncDisposable {
     else if (effect.kind === "swap-roster") void this.#swapRoster(effect.from, effect.to, effect.because);
     else if (effect.kind === "sign") this.#background("sign of life", (signal) => this.#sign(signal));
     else if (this.#work !== null) this.#work(effect);
+    else if (effect.kind === "gate")
+      this.mind.onGate({ kind: "again", because: "its server is not there yet" }, this.nowMs);
     else if (isEffort(effect.kind)) this.mind.onBecame({ kind: "contend-again" }, this.nowMs);
   }
 

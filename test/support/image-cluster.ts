@@ -276,9 +276,11 @@ export class ImageCluster {
 const TOLD =
   /gate begun|gate abandoned|promoted|doors: \w+|Postgres was killed|Postgres goes on|rejoin: [\w-]+|rewound|hand-over: [\w-]+|this node is a \w+|copied from the primary|the volume holds a standby/;
 
-function isWhole({ members }: Status, names: readonly string[]): boolean {
+/** Everybody is in sight: one leads, the others stream. */
+function isWhole({ members, primary }: Status, names: readonly string[]): boolean {
   return names.every((name) => {
     const row = members.find((member) => member.name === name);
-    return row !== undefined && row.inRoster && (row.role === "primary" || row.role === "standby");
+    if (row === undefined || !row.inRoster || !["itself", "alive"].includes(row.sight)) return false;
+    return row.role === (name === primary ? "primary" : "standby");
   });
 }
