@@ -58,9 +58,10 @@ COPY image/usr /usr
 COPY image/root /root
 RUN set -eu; \
     ln -s /opt/holdfast/bin/holdfast.js /usr/local/bin/holdfast; ln -s /opt/holdfast/bin/wal-g.js /usr/local/bin/wal-g; \
+    ln -s /opt/holdfast/bin/walg-daemon-client.js /usr/local/bin/walg-daemon-client; \
     install -d -m 0755 /data /docker-entrypoint-initdb.d; install -d -m 1777 /run/holdfast; \
     install -d -o postgres -g postgres -m 3777 /run/postgresql; \
-    holdfast --version; wal-g --version; holdfast help supervise > /dev/null; RELEASE_COMMAND=1 POSTGRES_PASSWORD=none WALG_FILE_PREFIX=/tmp holdfast supervise > /dev/null; \
+    holdfast --version; wal-g --version; walg-daemon-client -help; holdfast help supervise > /dev/null; RELEASE_COMMAND=1 POSTGRES_PASSWORD=none WALG_FILE_PREFIX=/tmp holdfast supervise > /dev/null; \
     rm -rf /data/* /run/holdfast/* /tmp/*
 LABEL org.opencontainers.image.title="holdfast" \
       org.opencontainers.image.description="Highly available Postgres that survives the loss of its volume" \

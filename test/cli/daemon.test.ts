@@ -33,6 +33,15 @@ test("messages have WAL-G's bytes", () => {
   assert.equal(decodeRequest(fetch.subarray(0, 20)), null);
 });
 
+test("the client says how it is called", async () => {
+  const said: string[] = [];
+  const call = (args: readonly string[]): Promise<number> =>
+    runDaemonClient(args, (text) => void said.push(text));
+  assert.deepEqual([await call(["-help"]), await call(["--help"]), await call([])], [0, 0, 1]);
+  assert.equal(said.length, 3);
+  for (const text of said) assert.match(text, /^usage: walg-daemon-client SOCKET wal-push NAME/);
+});
+
 test("what is no message is refused", () => {
   for (const bytes of ["430002", "580003", "460003", "660004FF", "66000801000A4142", "660009010001414242"]) {
     assert.throws(() => decodeRequest(Buffer.from(bytes, "hex")), ProtocolError, bytes);

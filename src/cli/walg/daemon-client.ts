@@ -6,9 +6,13 @@ import { type DaemonRequest, encodeRequest, REPLY } from "./daemon-protocol.ts";
 import { type Flag, parseDuration, parseFlags } from "./flags.ts";
 
 const FLAGS: readonly Flag[] = [
+  { name: "help", kind: "bool", usage: "how it is called" },
   { name: "timeout", kind: "duration", usage: "longest answer (60s)" },
   { name: "connection-timeout", kind: "duration", usage: "longest connect (5s)" },
 ];
+
+const USAGE =
+  "usage: walg-daemon-client SOCKET wal-push NAME | wal-fetch NAME DESTINATION [-timeout 60s] [-connection-timeout 5s]\n";
 
 /** Runs the client; `write` gets error text. Resolves to the exit status. */
 export async function runDaemonClient(
@@ -21,11 +25,13 @@ export async function runDaemonClient(
       args.map((arg) => arg.replace(/^-(?=[a-z][a-z-]+)/, "--")),
       FLAGS,
     );
+    if (values.has("help")) {
+      write(USAGE);
+      return EXIT.ok;
+    }
     const request = requestOf(rest.slice(1));
     if (rest[0] === undefined || request === null) {
-      write(
-        "usage: walg-daemon-client SOCKET wal-push NAME | wal-fetch NAME DESTINATION [-timeout 60s] [-connection-timeout 5s]\n",
-      );
+      write(USAGE);
       return EXIT.failure;
     }
     const limit = (name: string, otherwise: number): number =>
