@@ -4,7 +4,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { createWriteStream, existsSync, mkdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { globSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { DOCKER, buildImage, imageName, startEngine, type Major } from "./docker.ts";
 
 const REPOSITORY = resolve(import.meta.dirname, "..");
@@ -13,8 +13,9 @@ const RGW_ROOT = process.env["RGW_ROOT"] ?? "/opt/rgw-root";
 const NODE = process.execPath;
 /** Parts that run at the same time; the suite is meant for two cores. */
 const LANES = 2;
-/** Folders whose Postgres tests run on every major, not only on 17. */
-const MAJOR_TESTS = new Set(["wal", "postgres", "backup", "archive"]);
+/** Postgres tests that run on every major, not only on 17: of the folders that know formats, and of the buckets that WAL-G wrote. */
+const isOfEveryMajor = (path: string): boolean =>
+  /^test\/(?:wal|postgres|backup|archive)\/|\/walg-[^/]*$/.test(path);
 
 interface Part {
   readonly name: string;
@@ -166,7 +167,7 @@ function inImage(major: Major, testFiles: readonly string[], concurrency: number
   const shared = fixtures();
   const name = `hf-tests-${major}-${process.pid}`;
   return [
-    DOCKER, "run", "--rm", "--name", name, "--network", "host", "--shm-size", "512m",
+    DOCKER, "run", "--rm", "--init", "--name", name, "--network", "host", "--shm-size", "512m",
     "--tmpfs", "/small-disk:size=192m,mode=1777", "--entrypoint", NODE,
     "-v", `${REPOSITORY}:${REPOSITORY}`, "-v", `${shared}:${shared}:ro`, "-v", `${RGW_ROOT}:${RGW_ROOT}`, "-w", REPOSITORY,
     ...["HOLDFAST_SEEDS", "HOLDFAST_LONG"].flatMap((key) => (environment()[key] === undefined ? [] : ["-e", `${key}=${environment()[key]}`])),
@@ -193,8 +194,7 @@ function files(
     if (/\/cluster-[^/]*\.image\.test\.ts$/.test(path)) return "cluster";
     return /\.(s3|pg|image)\.test\.ts$/.exec(path)?.[1] ?? "unit";
   };
-  if (kind === "pg-major")
-    return all.filter((path) => suffix(path) === "pg" && MAJOR_TESTS.has(dirname(path).split("/")[1]!));
+  if (kind === "pg-major") return all.filter((path) => suffix(path) === "pg" && isOfEveryMajor(path));
   const found = all.filter((path) => suffix(path) === kind);
   if (found.length === 0) throw new Error(`no test file of kind ${kind}`);
   return found;
