@@ -5,6 +5,7 @@ export class GuardedInput {
   readonly #input: AsyncIterable<Uint8Array>;
   #failed: { readonly error: unknown } | null = null;
   #fedBytes = 0;
+  #isAsked = false;
 
   constructor(input: AsyncIterable<Uint8Array>) {
     this.#input = input;
@@ -15,16 +16,26 @@ export class GuardedInput {
     return this.#fedBytes;
   }
 
+  /** The decoder waits for a piece: what it does not do then is not its fault. */
+  get isAsked(): boolean {
+    return this.#isAsked;
+  }
+
   /** The input's pieces, empty ones left out. */
   async *pieces(): AsyncGenerator<Uint8Array> {
     try {
+      this.#isAsked = true;
       for await (const piece of this.#input) {
         this.#fedBytes += piece.byteLength;
+        this.#isAsked = false;
         if (piece.byteLength > 0) yield piece;
+        this.#isAsked = true;
       }
     } catch (error) {
       this.#failed = { error };
       throw error;
+    } finally {
+      this.#isAsked = false;
     }
   }
 

@@ -4,6 +4,7 @@
 import type { PartialConfig, PrivateKey, PublicKey } from "openpgp";
 import { CipherError, CodecError } from "./codec-error.ts";
 import { GuardedInput } from "./guarded-input.ts";
+import { rechunk } from "./rechunk.ts";
 
 /** A ring ready for use. Without secret keys it can only write. */
 export interface PgpRing {
@@ -57,32 +58,67 @@ export async function* encryptPgp(
   }
 }
 
-/** Yields before the whole is authenticated, and throws CodecError at the end if it is not. */
+/**
+ * Yields before the whole is authenticated, and throws CodecError at the end if it is not; also when the decoder stands still, which it does on
+ * some damage instead of failing.
+ */
 export async function* decryptPgp(
   ring: PgpRing,
   input: AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
   const { decrypt, readMessage } = await import("openpgp");
-  const guarded = new GuardedInput(input);
-  let begun = false;
+  // Its parser is at its weakest where packets begin and end within small pieces.
+  const guarded = new GuardedInput(rechunk(input, PIECE_BYTES));
+  let pieces: AsyncIterator<Uint8Array> | null = null;
   try {
     const config = await pgpConfig();
-    const message = await readMessage({
-      binaryMessage: ReadableStream.from(guarded.pieces()) as never,
-      config,
-    });
-    const opened: { readonly data: unknown } = await decrypt({
-      message: message as never,
-      decryptionKeys: [...ring.secretKeys],
-      format: "binary",
-      config,
-    });
-    begun = true;
-    for await (const piece of opened.data as ReadableStream<Uint8Array>) yield piece;
+    const message = await unlessStill(
+      readMessage({ binaryMessage: ReadableStream.from(guarded.pieces()) as never, config }),
+      guarded,
+    );
+    const opened: { readonly data: unknown } = await unlessStill(
+      decrypt({
+        message: message as never,
+        decryptionKeys: [...ring.secretKeys],
+        format: "binary",
+        config,
+      }),
+      guarded,
+    );
+    pieces = (opened.data as ReadableStream<Uint8Array>)[Symbol.asyncIterator]();
+    for (;;) {
+      const next = await unlessStill(pieces.next(), guarded);
+      if (next.done === true) return;
+      yield next.value;
+    }
   } catch (error) {
     guarded.rethrow();
-    if (begun) throw new CodecError("OpenPGP: the message is damaged or cut", error);
+    if (pieces !== null || error instanceof CodecError)
+      throw new CodecError("OpenPGP: the message is damaged or cut", error);
     throw new CipherError("OpenPGP: none of the keys opens this object", { cause: error });
+  } finally {
+    // Not awaited: a decoder that stands still does not answer to this either.
+    pieces?.return?.().catch(() => undefined);
+  }
+}
+
+/** What `step` gives; rejects when the decoder neither gives it nor asks for input for a long time. */
+async function unlessStill<T>(step: Promise<T>, guarded: GuardedInput): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const stillness = new Promise<never>((_resolve, reject) => {
+    const look = (fedBytes: number): void => {
+      timer = setTimeout(() => {
+        if (!guarded.isAsked && guarded.fedBytes === fedBytes)
+          reject(new CodecError(`its decoder stands still after ${fedBytes} bytes`));
+        else look(guarded.fedBytes);
+      }, STILL_MS);
+    };
+    look(guarded.fedBytes);
+  });
+  try {
+    return await Promise.race([step, stillness]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -101,3 +137,7 @@ function badRing(why: string, cause?: unknown): CipherError {
     ...(cause === undefined ? {} : { cause }),
   });
 }
+
+const PIECE_BYTES = 64 << 10;
+/** A sound piece takes milliseconds. */
+const STILL_MS = 30_000;
