@@ -8,11 +8,11 @@ import { type ObjectStore, StoreError } from "../storage/object-store.ts";
 import { type Contender, chooseBase, chooseSlot } from "./branch.ts";
 import { readIdentity } from "./cluster-identity.ts";
 import { LogDamagedError } from "./errors.ts";
-import { BASE_PREFIX, LOG_PREFIX, type LogName, keyBefore, parseLogKey } from "./keys.ts";
+import { BASE_PREFIX, LOG_PREFIX, type LogName, keyBefore, parseLogKey, slotKey } from "./keys.ts";
 import { type LiveBase, type LiveSlot, getBytes } from "./live-slot.ts";
 import { mapPool } from "./pool.ts";
 import { type ClusterIdentity, type LogState, acceptSlot, stateAtBase } from "./run.ts";
-import { type ReadObject, SLOT_BYTES_MOST, decodeObject, openBody } from "./slot.ts";
+import { type ReadObject, SLOT_BYTES_MOST, WINDOW, decodeObject, openBody } from "./slot.ts";
 
 /** The log as it was read or as its owner wrote it. Immutable. */
 export interface LogView extends LogState {
@@ -49,6 +49,21 @@ export async function readLog(store: ReadableStore, options: ReadOptions): Promi
   const reader = new Reader(store, options);
   const identity =
     options.identity ?? (await reader.again("cluster.json", () => readIdentity(store, options.signal)));
+  for (let look = 1; ; look += 1) {
+    const { view, beyond } = await readOnce(reader, identity);
+    if (view === null || beyond === null || look === LOOKS_MOST) return view;
+    // Each further look was caused by an object that came meanwhile.
+    await reader.requireNewer(view, beyond);
+  }
+}
+
+interface Reading {
+  readonly view: LogView | null;
+  /** An object so far behind the first free position that it cannot have been written while that was free; null as a rule. */
+  readonly beyond: string | null;
+}
+
+async function readOnce(reader: Reader, identity: ClusterIdentity | null): Promise<Reading> {
   // R1, in this order; any other loses acknowledged WAL (X8).
   const hints = await reader.list(BASE_PREFIX, 0);
   const from = Math.min(...hints.map(({ seq }) => seq), Number.MAX_SAFE_INTEGER);
@@ -57,10 +72,27 @@ export async function readLog(store: ReadableStore, options: ReadOptions): Promi
   const fetched = await reader.fetchSlots(start);
   const base = await reader.fetchBase();
   if (identity === null) {
-    if (base === null && fetched.size === 0) return null;
+    if (base === null && fetched.size === 0) return { view: null, beyond: null };
     throw new LogDamagedError("the store holds a log and no tail_v1/cluster.json");
   }
-  return followRun(identity, base, fetched);
+  const view = followRun(identity, base, fetched);
+  return { view, beyond: firstBeyond(view, fetched) };
+}
+
+/**
+ * W1: while `p` is free nobody attempts `p + W`, and a fence is followed by a dead zone, so an object there means that `p` was taken once. Not of
+ * logs without conditional writes, where a losing branch may be longer than the one that counts.
+ */
+function firstBeyond(
+  { firstFree }: LogView,
+  fetched: ReadonlyMap<number, readonly Fetched[]>,
+): string | null {
+  let lowest: Fetched | null = null;
+  for (const [seq, [first]] of fetched) {
+    if (first === undefined || first.name.branch !== null) return null;
+    if (seq >= firstFree + WINDOW && (lowest === null || seq < lowest.name.seq)) lowest = first;
+  }
+  return lowest?.key ?? null;
 }
 
 /** An empty log of this identity: what a founder starts from. */
@@ -172,6 +204,20 @@ class Reader {
     return bySeq;
   }
 
+  /**
+   * A listing of several pages is no snapshot: the free position, or a base above it, may have come since its page was read. Throws LogDamagedError
+   * (L2) when neither has.
+   */
+  async requireNewer({ firstFree }: LogView, beyond: string): Promise<void> {
+    const key = slotKey(firstFree);
+    const { signal } = this.#options;
+    if ((await this.again(key, () => getBytes(this.#store, key, SLOT_BYTES_MOST, signal))) !== null) return;
+    if ((await this.list(BASE_PREFIX, 0)).some(({ seq }) => seq > firstFree)) return;
+    throw new LogDamagedError(
+      `object "${key}" is missing and "${beyond}" is there: someone deleted from the log, which goes on behind it`,
+    );
+  }
+
   async #fetchSlot(key: string, name: LogName): Promise<Fetched | null> {
     const { signal, cipher } = this.#options;
     const bytes = await this.again(key, () => getBytes(this.#store, key, SLOT_BYTES_MOST, signal));
@@ -249,6 +295,9 @@ function attempt<T>(work: () => T): T | Error {
 const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));
 const mayPass = (error: unknown): boolean => error instanceof StoreError && error.kind !== "refused";
 const NOTHING = new Uint8Array(0);
+
+/** Readings of a log that moves faster than its listings; the last one counts in any case. */
+const LOOKS_MOST = 20;
 
 const LIMITS = {
   getsInFlight: 16,
