@@ -1,6 +1,6 @@
 // The segments of one path of timelines, out of wal_005 and the log together (R3): what recovery, walks, plans and drills read.
 
-import { AppError, EXIT } from "../base/errors.ts";
+import { AppError, EXIT, messageOf } from "../base/errors.ts";
 import { type AssembledSegment, assembleSegment, type AssembleTools, clipSegment } from "../tail/assemble.ts";
 import type { LogView } from "../tail/read.ts";
 import { type Lsn, bytesBetween, formatLsn, lsnOf, minLsn } from "../wal/lsn.ts";
@@ -11,7 +11,7 @@ import { placeSegment, type SegmentFound } from "./answer.ts";
 import { type ArchiveSource, catalogOf } from "./archive-source.ts";
 import { segmentOwner } from "./gaps.ts";
 import type { WalCatalog } from "./wal-catalog.ts";
-import { checkSegment } from "./wal-file-check.ts";
+import { checkSegment, isDamagedObject } from "./wal-file-check.ts";
 
 /** A walk or a copy ran into a segment that is not there. */
 export class SegmentMissingError extends AppError {
@@ -47,18 +47,37 @@ export class PathReader {
   }
 
   /**
-   * One segment, clipped to the path and checked. `absent` is proven: by the path, or by a listing made in this call, hence after the
+   * One segment, clipped to the path and checked; where wal_005 has a damaged object, out of the log if that has all of it. `absent` is proven: by the path, or by a listing made in this call, hence after the
    * log was read. Throws what leaves a doubt: StoreError, WalFileDamagedError, CodecError, StaleViewError, WalGapError, ….
    */
   async segment(segment: Segment, signal: AbortSignal): Promise<SegmentFound> {
     const { segmentBytes } = this.source;
     const place = placeSegment(segment, this.path, segmentBytes);
     if (place.kind === "absent") return place;
-    const stored = await this.stored(segment, signal);
+    let damage: { readonly error: unknown } | null = null;
+    const stored = await this.stored(segment, signal).catch((error: unknown) => {
+      if (this.view === null || !isDamagedObject(error)) throw error;
+      damage = { error };
+      return null;
+    });
     if (stored !== null) return stored;
     const wanted = bytesBetween(segmentStart(segment, segmentBytes), place.until);
     if (this.view === null) return await this.#withoutLog(segment, wanted, signal);
-    return found(await assembleSegment(this.view, segment, this.path, this.#tools(signal)), wanted);
+    const assembled = found(
+      await assembleSegment(this.view, segment, this.path, this.#tools(signal)),
+      wanted,
+    );
+    return damage === null ? assembled : this.#inItsPlace(assembled, segment, damage);
+  }
+
+  /** The log may still have all bytes of an object that is damaged. Else the object's error is thrown: nothing shorter is served. */
+  #inItsPlace(assembled: SegmentFound, segment: Segment, damage: { readonly error: unknown }): SegmentFound {
+    if (assembled.kind !== "complete") throw damage.error;
+    this.source.log.warn("a segment of wal_005 is damaged; the log has its bytes", {
+      segment: segmentName(segment, this.source.segmentBytes),
+      because: messageOf(damage.error),
+    });
+    return assembled;
   }
 
   /** Only what wal_005 holds complete, clipped; null when it holds nothing of it. One request as a rule. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { messageOf } from "../base/errors.ts";
 import { type Backoff, retry } from "../base/retry.ts";
 import { StoreError } from "../storage/object-store.ts";
-import { StaleViewError } from "../tail/errors.ts";
+import { LogDamagedError, StaleViewError, WalGapError } from "../tail/errors.ts";
 import type { LogView } from "../tail/read.ts";
 import {
   historyName,
@@ -37,7 +37,7 @@ import { compareLocalCopy } from "./local-copy.ts";
 import { PathReader } from "./path-reader.ts";
 import { Prefetch } from "./prefetch.ts";
 import { absolutePath, serveBytes, serveSpooled } from "./serve-file.ts";
-import { checkHistory } from "./wal-file-check.ts";
+import { checkHistory, isDamagedObject } from "./wal-file-check.ts";
 
 export interface RestoreCommandOptions {
   readonly source: ArchiveSource;
@@ -53,6 +53,15 @@ export interface RestoreCommandOptions {
   readonly patience?: Backoff;
 }
 
+/** Why a file was not served although the archive may have it. */
+export interface Doubt {
+  readonly name: string;
+  readonly because: string;
+  readonly atMs: number;
+  /** The archive's bytes are wrong: asking again gives the same answer, until somebody mends them. */
+  readonly isDamage: boolean;
+}
+
 /** For progress, health and metrics. */
 export interface RestoreCommandStatus {
   readonly situation: Situation;
@@ -64,7 +73,7 @@ export interface RestoreCommandStatus {
   /** The last name that was answered with 1, and why. */
   readonly lastAbsent: { readonly name: string; readonly because: string } | null;
   /** The last doubt, and what it was about; cleared by the next good answer. */
-  readonly doubt: { readonly name: string; readonly because: string; readonly atMs: number } | null;
+  readonly doubt: Doubt | null;
   readonly alarms: readonly string[];
   readonly prefetchDepth: number;
 }
@@ -203,7 +212,12 @@ export class RestoreCommand {
 
   /** With the view that is at hand while wal_005 has it; else with one that is fresh enough (R3 b). */
   async #find(segment: Segment, sight: Sight, signal: AbortSignal): Promise<SegmentFound> {
-    const stored = await this.#reader(sight).stored(segment, signal);
+    const stored = await this.#reader(sight)
+      .stored(segment, signal)
+      .catch((error: unknown) => {
+        if (!isDamagedObject(error)) throw error;
+        return null; // perhaps the log has it; if not, the error comes again
+      });
     if (stored !== null) return stored;
     const fresh = await this.#look(VIEW_AGE_MS);
     try {
@@ -332,7 +346,9 @@ export class RestoreCommand {
   #doubtful(name: string, error: unknown): HookAnswer {
     const { clock, log } = this.#options.source;
     const because = messageOf(error);
-    this.#doubt = { name, because, atMs: clock.now() };
+    const isDamage =
+      isDamagedObject(error) || error instanceof LogDamagedError || error instanceof WalGapError;
+    this.#doubt = { name, because, atMs: clock.now(), isDamage };
     log.error("recovery asked for a file and the archive leaves a doubt", { name, because });
     const sentence = `"${name}" is in doubt: ${because}`;
     return this.#situation === "restore" ? inDoubt(sentence) : notNow(sentence);

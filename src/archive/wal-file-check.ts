@@ -1,6 +1,9 @@
 // Is this file what its name says? Asked before anything is served to a recovery. Pure.
 
+import { BoundsError } from "../base/bytes.ts";
 import { AppError, EXIT, messageOf } from "../base/errors.ts";
+import { CodecError } from "../codec/codec-error.ts";
+import { StoreError } from "../storage/object-store.ts";
 import { formatLsn } from "../wal/lsn.ts";
 import { decodePageHeader, faultOfPage, LONG_HEADER_BYTES } from "../wal/page.ts";
 import { type Segment, segmentName, segmentStart, type TimelineId } from "../wal/segment-name.ts";
@@ -26,6 +29,13 @@ export class WalFileDamagedError extends AppError {
     });
   }
 }
+
+/** The object itself is wrong, and stays so however often it is read. */
+export const isDamagedObject = (error: unknown): boolean =>
+  error instanceof WalFileDamagedError ||
+  error instanceof CodecError ||
+  error instanceof BoundsError ||
+  (error instanceof StoreError && error.kind === "damaged");
 
 /** Throws WalFileDamagedError unless length, magic number, page address, segment size and system identifier are right. */
 export function checkSegment(bytes: Uint8Array, segment: Segment, expected: SegmentExpectation): void {

@@ -1,4 +1,5 @@
-// Drives a recovering server to where its order ends. No deadline anywhere: it waits as long as the store, the disk or the WAL take.
+// Drives a recovering server to where its order ends. No deadline: it waits as long as the store, the disk or the WAL take. What is damaged is
+// no reason to wait.
 
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -34,6 +35,8 @@ export class Replay {
   #server: Server | null = null;
   #endedByItself = 0;
   #restarts = 0;
+  /** Ends in a row that a damaged object was the reason for. */
+  #damages = 0;
   #toldMs = -Infinity;
   #seen: WalPositions | null = null;
 
@@ -188,6 +191,12 @@ export class Replay {
         startOver: true,
       });
     }
+    this.#damages = doubt?.isDamage === true ? this.#damages + 1 : 0;
+    if (doubt !== null && this.#damages > DAMAGES_MOST)
+      throw new ReplayError(`"${doubt.name}" cannot be replayed: ${doubt.because}`, {
+        startOver: false,
+        hint: "look at the archive with `holdfast verify --content`; restore to a point before it, or bring a sound copy of the object",
+      });
     this.#restarts += 1;
     const pauseMs = pauseBefore(this.#restarts, RESTART);
     log.warn("Postgres ended while it replayed; it is started again", {
@@ -216,4 +225,6 @@ const TELL_EVERY_MS = 1_000;
 const STOP_LIMITS = { fastMs: 60_000, immediateMs: 10_000 } as const;
 /** Without a doubt about the archive; a machine that is killed now and then still gets there. */
 const ENDS_MOST = 5;
+/** A damaged object is read once more, in case the store mended it; then the restore is refused, within two minutes. */
+const DAMAGES_MOST = 2;
 const RESTART = { firstMs: 500, mostMs: 30_000, tries: Infinity } as const;
