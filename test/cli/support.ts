@@ -12,16 +12,17 @@ export interface CallResult {
   readonly stderr: string;
 }
 
-/** One command line under the name `wal-g`; nothing of this process's environment is used. */
+/** One command line under the name `wal-g`, or another; nothing of this process's environment is used. */
 export async function callWalg(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
   tools: SessionTools = {},
+  program: CommandContext["program"] = "wal-g",
 ): Promise<CallResult> {
   const out: string[] = [];
   const err: string[] = [];
   const context: CommandContext = {
-    program: "wal-g",
+    program,
     env,
     clock: systemClock,
     log: silentLog,
