@@ -5,17 +5,19 @@ import { holesBetween, segmentRuns, type SegmentRun } from "../../archive/gaps.t
 import { SegmentMissingError } from "../../archive/path-reader.ts";
 import { listWal, WAL_FOLDER, type WalObject } from "../../archive/wal-catalog.ts";
 import { checkHistory, checkSegment, WalFileDamagedError } from "../../archive/wal-file-check.ts";
+import { BoundsError } from "../../base/bytes.ts";
 import { AppError, messageOf } from "../../base/errors.ts";
+import { startOfLabel } from "../../backup/backup-label.ts";
 import { sentinelKey } from "../../backup/backup-name.ts";
 import type { Finding } from "../../backup/verify-part.ts";
-import { CodecError } from "../../codec/codec-error.ts";
 import { open } from "../../codec/seal.ts";
 import { type ArchiveFacts, readArchive } from "../../recovery/read-archive.ts";
 import { readWhole, StoreError } from "../../storage/object-store.ts";
-import { bytesBetween, formatLsn, type Lsn, maxLsn, minLsn } from "../../wal/lsn.ts";
+import { addBytes, bytesBetween, formatLsn, type Lsn, maxLsn, minLsn } from "../../wal/lsn.ts";
 import { RecordWalk } from "../../wal/record.ts";
 import { HistoryFileError } from "../../wal/timeline-history.ts";
-import { segmentEnd, segmentName, segmentStart } from "../../wal/segment-name.ts";
+import { segmentEnd, segmentName, segmentStart, type WalName } from "../../wal/segment-name.ts";
+import { verifyLog } from "./verify-log.ts";
 
 export interface WalReport {
   /** Numbers of the timelines on the winner's path, oldest first. */
@@ -46,6 +48,7 @@ export async function verifyWal(
     ...missingFindings(missing, source.segmentBytes),
     ...uselessBackups(facts, source.segmentBytes),
     ...deadHoles(objects, facts, source.segmentBytes),
+    ...(await verifyLog(facts?.view ?? null, source, signal)),
   );
   const walked =
     facts === null || !content
@@ -87,7 +90,7 @@ async function factsOf(
 function faultOf(error: unknown, object: string): Finding | null {
   if (error instanceof StoreError && error.kind !== "damaged") return null;
   const isFault =
-    error instanceof AppError || error instanceof CodecError || error instanceof HistoryFileError;
+    error instanceof AppError || error instanceof HistoryFileError || error instanceof BoundsError;
   return isFault ? { object, severity: "error", fault: messageOf(error) } : null;
 }
 
@@ -158,13 +161,16 @@ async function walkPath(facts: ArchiveFacts, findings: Finding[], signal: AbortS
     const segment = reader.segmentFor(at);
     const name = segmentName(segment, segmentBytes);
     const next = minLsn(end, segmentEnd(segment, segmentBytes));
-    const got = await reader.segment(segment, signal).catch((error: unknown) => {
+    const note = (error: unknown): null => {
       signal.throwIfAborted();
       const finding = faultOf(error, `${WAL_FOLDER}${name}`);
       if (finding === null || error instanceof SegmentMissingError) throw error;
       findings.push(finding);
       return null;
-    });
+    };
+    // The object by itself first: a restore takes the log's bytes in the place of a damaged one, and says nothing here.
+    const stored = await reader.stored(segment, signal).catch(note);
+    const got = stored ?? (await reader.segment(segment, signal).catch(note));
     if (got !== null && got.kind !== "absent") {
       read.add(name);
       walk.push(
@@ -226,6 +232,7 @@ async function openOne(
     const bytes = await open(await readWhole(object), method, source.cipher, source.segmentBytes * 2);
     if (meaning.kind === "segment") checkSegment(bytes, meaning.segment, source);
     if (meaning.kind === "history") checkHistory(bytes, name, meaning.timeline);
+    if (meaning.kind === "backup") checkBackupHistory(key, bytes, meaning, source.segmentBytes, findings);
     if (meaning.kind === "partial" && bytes.byteLength > source.segmentBytes) {
       findings.push({
         object: key,
@@ -240,6 +247,22 @@ async function openOne(
     // One finding for each object is enough.
     if (!findings.some((other) => other.object === key)) findings.push(finding);
   }
+}
+
+/** `X.OFFSET.backup` tells of the backup that starts there; no restore reads it. */
+function checkBackupHistory(
+  object: string,
+  bytes: Uint8Array,
+  { segment, offset }: Extract<WalName, { kind: "backup" }>,
+  segmentBytes: number,
+  findings: Finding[],
+): void {
+  const start = startOfLabel(Buffer.from(bytes).toString("utf8"));
+  const named = addBytes(segmentStart(segment, segmentBytes), offset);
+  if (start === named) return;
+  const told = start === null ? "no start" : `a start at ${formatLsn(start)}`;
+  const fault = `tells of ${told}, and its name of ${formatLsn(named)}; no restore reads it`;
+  findings.push({ object, severity: "warning", fault });
 }
 
 const PARALLEL = 4;
