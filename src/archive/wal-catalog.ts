@@ -1,11 +1,13 @@
 // What `wal_005` holds: names, codecs, and the fewest requests to find one of them.
 // walg-storage-format.md section 21 has WAL-G's own order of trying, walg-observed.md section 21 what it costs.
 
+import { messageOf } from "../base/errors.ts";
 import { type Cipher } from "../codec/encryption.ts";
 import { methodOfExtension, type ReadMethod } from "../codec/compression.ts";
 import { open, walObjectName } from "../codec/seal.ts";
 import { type ObjectInfo, type ObjectStore, readWhole, StoreError } from "../storage/object-store.ts";
 import { parseWalName, type WalName } from "../wal/segment-name.ts";
+import { isDamagedObject, WalFileDamagedError } from "./wal-file-check.ts";
 
 export const WAL_FOLDER = "wal_005/";
 
@@ -86,7 +88,7 @@ export class WalCatalog {
   /**
    * The file `name`, opened; null when a listing made in this call proves that no object holds it. One request on a hit with
    * the usual codec, two for a miss, three for another codec. An object that does not open, or that `accept` refuses, gives
-   * way to the same file in another codec; with none left its error is thrown (CodecError, StoreError, or what `accept` threw).
+   * way to the same file in another codec; with none left its error is thrown (WalFileDamagedError, CipherError, StoreError, or what `accept` threw).
    */
   async read(
     name: string,
@@ -123,7 +125,10 @@ export class WalCatalog {
     const object = body === null ? null : parseWalObject(body, this.#segmentBytes);
     if (body === null || object === null) return null;
     const sealed = await readWhole(body, this.#segmentBytes * 2 + SEAL_ROOM_BYTES);
-    const bytes = await open(sealed, object.method, this.#cipher);
+    const bytes = await open(sealed, object.method, this.#cipher).catch((error: unknown) => {
+      // Of a codec's error nobody could tell which object it is about.
+      throw isDamagedObject(error) ? new WalFileDamagedError(key, messageOf(error)) : error;
+    });
     accept(bytes);
     this.#likely = key.slice(WAL_FOLDER.length + name.length);
     return { object, bytes };
