@@ -36,6 +36,7 @@ const DOORS: Readonly<Record<string, RegExp>> = {
   pg: /^src\/postgres\/(sql|replication-connection)\.ts$/,
   execa: /^src\/(base\/run-command|supervisor\/process-tree)\.ts$/,
   "lz4-napi": /^src\/codec\//,
+  "tar-stream": /^src\/backup\/tar-part\.ts$/,
   "node-cron": /^src\/supervisor\/schedule\.ts$/,
   "prom-client": /^src\/supervisor\/metrics\.ts$/,
   "sodium-native": /^src\/codec\//,

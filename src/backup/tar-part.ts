@@ -1,10 +1,10 @@
-// Members out of a tar as an iteration, for readers that look at one after the other. The same parser as a restore's.
+// Members out of a tar, whoever wrote it: USTAR, PAX, GNU, with or without a trailer. The door to tar-stream.
 
-import { streamOf } from "../base/bytes.ts";
-import { type TarMemberHead, TarSink } from "./tar-sink.ts";
+import { type Extract, type Header, extract } from "tar-stream";
+import { TarError, type TarMemberHead } from "./tar-sink.ts";
 
 export interface TarEntry extends TarMemberHead {
-  /** The member's data; what is not taken is skipped. Empty for all but files. */
+  /** The member's data; what is not taken is skipped. */
   readonly body: AsyncIterable<Uint8Array>;
 }
 
@@ -13,68 +13,93 @@ export interface TarEntry extends TarMemberHead {
  * ends within is not. Throws TarError on anything that is no tar; the input's own errors pass unchanged.
  */
 export async function* readTar(input: AsyncIterable<Uint8Array>): AsyncGenerator<TarEntry> {
-  const events = new TarEvents(input);
+  const parser = extract();
+  let inputError: InputError | null = null;
+  const feeding = feed(input, parser).catch((error: unknown) => {
+    inputError = { error };
+    parser.destroy(error instanceof Error ? error : new Error(String(error)));
+  });
   try {
-    for (let event = await events.next(); event !== null; event = await events.next()) {
-      if (event.kind !== "head") continue; // data that nobody took
-      const { head } = event;
-      yield { ...head, body: head.bytes === 0 ? streamOf() : dataOf(events) };
+    for await (const entry of parser) {
+      const { header } = entry;
+      // tar-stream never ends the data of such a member.
+      if (header.type === "directory" && header.size !== 0)
+        throw new TarError(`the directory "${header.name}" has ${header.size} bytes of data`);
+      yield { ...describe(header), body: bodyOf(entry as AsyncIterable<Uint8Array>, () => inputError) };
+      entry.resume();
     }
+  } catch (error) {
+    throw thrownBy(inputError, error);
   } finally {
-    await events.close();
+    parser.destroy();
+    await feeding;
+  }
+  if (inputError !== null) throw thrownBy(inputError, null);
+}
+
+/** A member's data. Where the tar ends within it, this is the first to hear of it. */
+async function* bodyOf(
+  entry: AsyncIterable<Uint8Array>,
+  inputError: () => InputError | null,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* entry;
+  } catch (error) {
+    throw thrownBy(inputError(), error);
   }
 }
 
-/** Data up to the member's end. */
-async function* dataOf(events: TarEvents): AsyncGenerator<Uint8Array> {
-  for (let event = await events.next(); event?.kind === "data"; event = await events.next())
-    yield event.bytes;
+/** tar-stream's own errors are about the tar; those of the consumer never come this way. */
+function thrownBy(inputError: InputError | null, error: unknown): unknown {
+  if (inputError !== null) return inputError.error;
+  return new TarError(error instanceof Error ? error.message : String(error));
 }
 
-type TarEvent =
-  | { readonly kind: "head"; readonly head: TarMemberHead }
-  | { readonly kind: "data"; readonly bytes: Uint8Array }
-  | { readonly kind: "end" };
+type Parser = Extract;
+type InputError = { readonly error: unknown };
 
-/** What the parser found, in order; the input is read as far as that takes. */
-class TarEvents {
-  readonly #pieces: AsyncIterator<Uint8Array>;
-  readonly #tar: TarSink;
-  #found: TarEvent[] = [];
-  #taken = 0;
-  #isOver = false;
-
-  constructor(input: AsyncIterable<Uint8Array>) {
-    this.#pieces = input[Symbol.asyncIterator]();
-    this.#tar = new TarSink((head) => {
-      this.#found.push({ kind: "head", head });
-      if (head.bytes === 0) return null;
-      return {
-        write: (bytes) => void this.#found.push({ kind: "data", bytes }),
-        close: () => void this.#found.push({ kind: "end" }),
-      };
-    });
+async function feed(input: AsyncIterable<Uint8Array>, parser: Parser): Promise<void> {
+  for await (const piece of input) {
+    if (parser.destroyed) return;
+    if (piece.byteLength === 0) continue;
+    if (!parser.write(piece)) await drained(parser);
   }
-
-  /** null at the end of a whole tar. */
-  async next(): Promise<TarEvent | null> {
-    while (this.#taken === this.#found.length) {
-      if (this.#isOver) return null;
-      [this.#found, this.#taken] = [[], 0];
-      const piece = await this.#pieces.next();
-      if (piece.done !== true) this.#tar.push(piece.value);
-      else {
-        this.#isOver = true;
-        this.#tar.end();
-      }
-    }
-    this.#taken += 1;
-    return this.#found[this.#taken - 1]!;
-  }
-
-  /** Tells the input that no more is wanted. */
-  async close(): Promise<void> {
-    if (!this.#isOver) await this.#pieces.return?.();
-    this.#isOver = true;
-  }
+  if (parser.destroyed) return;
+  parser.end(null);
+  await closed(parser);
 }
+
+const drained = (parser: Parser): Promise<void> =>
+  new Promise((resolve) => {
+    const done = (): void => {
+      parser.off("drain", done).off("close", done);
+      resolve();
+    };
+    parser.on("drain", done).on("close", done);
+  });
+
+const closed = (parser: Parser): Promise<void> =>
+  new Promise((resolve) => {
+    if (parser.destroyed) resolve();
+    else parser.once("close", () => resolve());
+  });
+
+function describe(header: Header): Omit<TarEntry, "body"> {
+  const kind = KINDS[header.type] ?? "other";
+  return {
+    name: header.name,
+    kind,
+    mode: header.mode,
+    uid: header.uid,
+    gid: header.gid,
+    bytes: kind === "file" ? header.size : 0,
+    mtimeSeconds: Math.floor(header.mtime.getTime() / 1000),
+  };
+}
+
+const KINDS: Partial<Record<string, TarEntry["kind"]>> = {
+  file: "file",
+  "contiguous-file": "file",
+  directory: "directory",
+  symlink: "symlink",
+};

@@ -1,5 +1,5 @@
 // Takes a tar apart as it comes, without keeping a byte: what is pushed may be memory that is used again right after.
-// The hot path of a restore; readers that want to iterate use tar-part.ts, which stands on this.
+// The hot path of a restore; readers that want to iterate use tar-part.ts.
 // https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html; GNU long names: type `L`, and sizes in base 256
 
 import { TAR_BLOCK_BYTES, paddingOf } from "./tar-header.ts";
