@@ -130,9 +130,12 @@ test("WAL that is nowhere any more is named as a gap, and streaming goes on behi
   );
   await writeSome(server, 1);
   await again.settle(server);
-  assert.equal(gaps.length, 1);
-  assert.ok(gaps[0]!.to > gaps[0]!.from);
-  assert.equal(gaps[0]!.to % BigInt(1 << 20), 0n);
+  // So little WAL is kept that the server may throw away more before the stream has begun.
+  assert.ok(gaps.length > 0);
+  for (const { from, to } of gaps) {
+    assert.ok(to > from);
+    assert.equal(to % BigInt(1 << 20), 0n);
+  }
 });
 
 /** Takes the log over for a stopped server and decides the junction. */
