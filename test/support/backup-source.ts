@@ -196,8 +196,12 @@ export async function dump(server: ScratchPostgres): Promise<string> {
 
 /** Ends the open segment and waits until the archive has it. */
 export async function archived(server: ScratchPostgres): Promise<void> {
+  // Without a record behind the last switch another one does nothing and names a file that nobody will archive.
+  await server.psql("select pg_logical_emit_message(false, 'test', 'a record')");
   const name = await server.psql("select pg_walfile_name(pg_switch_wal())");
-  for (;;) {
+  for (const deadline = Date.now() + 120_000; ;) {
+    if (Date.now() > deadline)
+      throw new Error(`segment ${name} was not archived: ${server.log.slice(-2000)}`);
     const last = await server.psql("select coalesce(last_archived_wal, '') from pg_stat_archiver");
     if (last.slice(0, 24) >= name) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
