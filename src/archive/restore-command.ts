@@ -22,14 +22,7 @@ import {
   type SegmentFound,
   type Situation,
 } from "./answer.ts";
-import {
-  type ArchiveSource,
-  catalogOf,
-  historyKnowledge,
-  pathTo,
-  readSourceLog,
-  readStoredHistory,
-} from "./archive-source.ts";
+import { catalogOf, historyKnowledge, pathTo, readSourceLog, readStoredHistory } from "./archive-source.ts";
 import { segmentOwner } from "./gaps.ts";
 import { type HookAnswer, type HookRequest, inDoubt, notNow, served } from "./hook-answer.ts";
 import { ListedAhead } from "./listed-ahead.ts";
@@ -37,46 +30,8 @@ import { compareLocalCopy } from "./local-copy.ts";
 import { PathReader } from "./path-reader.ts";
 import { Prefetch } from "./prefetch.ts";
 import { absolutePath, serveBytes, serveSpooled } from "./serve-file.ts";
+import type { RestoreCommandOptions, RestoreCommandStatus } from "./restore-status.ts";
 import { checkHistory, isDamagedObject } from "./wal-file-check.ts";
-
-export interface RestoreCommandOptions {
-  readonly source: ArchiveSource;
-  /** `latest`: T*'s path, followed as it grows. A path: that one, whatever the log says later. */
-  readonly target: "latest" | TimelinePath;
-  readonly situation: Situation;
-  readonly dataDirectory: string;
-  /** Folder for the look-ahead, outside pg_wal, on the same file system. */
-  readonly spool: string;
-  /** Ends what is under way in the background. */
-  readonly signal: AbortSignal;
-  /** How long answers that prove nothing are repeated before the doubt is told; by default about a minute. */
-  readonly patience?: Backoff;
-}
-
-/** Why a file was not served although the archive may have it. */
-export interface Doubt {
-  readonly name: string;
-  readonly because: string;
-  readonly atMs: number;
-  /** The archive's bytes are wrong: asking again gives the same answer, until somebody mends them. */
-  readonly isDamage: boolean;
-}
-
-/** For progress, health and metrics. */
-export interface RestoreCommandStatus {
-  readonly situation: Situation;
-  readonly segmentsServed: number;
-  readonly fromSpool: number;
-  readonly lastServed: string | null;
-  /** The complete segment that was served last, and how often in a row. */
-  readonly repeats: { readonly name: string; readonly times: number } | null;
-  /** The last name that was answered with 1, and why. */
-  readonly lastAbsent: { readonly name: string; readonly because: string } | null;
-  /** The last doubt, and what it was about; cleared by the next good answer. */
-  readonly doubt: Doubt | null;
-  readonly alarms: readonly string[];
-  readonly prefetchDepth: number;
-}
 
 interface Sight {
   readonly view: LogView | null;

@@ -2,9 +2,10 @@
 
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { AppError, messageOf } from "../base/errors.ts";
+import { messageOf } from "../base/errors.ts";
 import { pauseBefore } from "../base/retry.ts";
-import type { ReplicationConnection, StreamEvent } from "../postgres/replication-connection.ts";
+import type { ReplicationConnection } from "../postgres/replication-connection.ts";
+import type { StreamEvent } from "../postgres/replication-types.ts";
 import { serverFacts } from "../postgres/queries.ts";
 import { ServerError, SQLSTATE } from "../postgres/server-error.ts";
 import { ensureSlot, findSlot, freeSlot } from "../postgres/slots.ts";
@@ -21,6 +22,8 @@ import { LagClock } from "./lag.ts";
 import { pgWal } from "./local-wal.ts";
 import type { DrainOutcome, StreamerEnd, StreamerOptions } from "./streamer-options.ts";
 import type { StreamerPhase, StreamerStatus } from "./streamer-status.ts";
+import { MessageBuffer } from "./message-buffer.ts";
+import { ForeignServerError, ServerRestartedError } from "./streamer-errors.ts";
 import { TroubleBook } from "./trouble-book.ts";
 
 /** Starts streaming; everything goes on in the background until `ended`. */
@@ -59,7 +62,7 @@ export class Streamer {
   #slotWalStatus: string | null = null;
   #serverStartedMs: number | null = null;
   #lastSettledMs: number | null = null;
-  #gathered = new Uint8Array(0);
+  readonly #gathered = new MessageBuffer();
   #firstSegment: bigint | null = null;
   #openDoors: () => void = () => undefined;
 
@@ -293,7 +296,7 @@ export class Streamer {
   /** One whole message: its end is a record's end or a page boundary, where a slot may end (W5). */
   async #message(start: Lsn, timeline: number, pieces: readonly Uint8Array[]): Promise<void> {
     const { owner, segmentBytes, dataDirectory } = this.#options;
-    let bytes = this.#gather(pieces);
+    let bytes = this.#gathered.whole(pieces);
     let at = start;
     // The open segment began anew from a file (A4): what lies below it came from this same server.
     const below = owner.streamFrom - at;
@@ -309,19 +312,6 @@ export class Streamer {
     if (owner.streamFrom === before) return;
     const filled = segmentName({ timeline, number: before / BigInt(segmentBytes) }, segmentBytes);
     this.#command.hashAhead(join(pgWal(dataDirectory), filled));
-  }
-
-  /** The pieces as one; the same memory for every message, because the writer copies what it takes. */
-  #gather(pieces: readonly Uint8Array[]): Uint8Array {
-    if (pieces.length === 1) return pieces[0]!;
-    const total = pieces.reduce((sum, { byteLength }) => sum + byteLength, 0);
-    if (total > this.#gathered.byteLength) this.#gathered = new Uint8Array(total * 2);
-    let at = 0;
-    for (const piece of pieces) {
-      this.#gathered.set(piece, at);
-      at += piece.byteLength;
-    }
-    return this.#gathered.subarray(0, total);
   }
 
   /** A keepalive that wants a reply: after what is held is settled. Until then the connection's own heartbeat keeps it alive. */
@@ -364,18 +354,6 @@ export class Streamer {
     if (this.#draining.signal.aborted) return;
     this.#phase = phase;
     this.#because = because;
-  }
-}
-
-class ServerRestartedError extends Error {}
-
-/** The server on the local address is of another system. */
-export class ForeignServerError extends AppError {
-  constructor(found: bigint, expected: bigint) {
-    super(`the local server is of system ${found}, the log of system ${expected}`, {
-      code: "STREAMER_FOREIGN_SERVER",
-      hint: "check the port that the supervisor connects to",
-    });
   }
 }
 

@@ -163,3 +163,13 @@ function durationMs(value: string): number | null {
 
 const UNITS: Readonly<Record<string, number>> = { k: 1 << 10, m: 1 << 20, g: 1 << 30, t: 2 ** 40 };
 const DURATION_UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** `*` alone, or names and addresses; null: everywhere. */
+export const addresses = (value: string): readonly string[] | null => {
+  const names = list(value);
+  if (names.includes("*")) return null;
+  const odd = names.find((name) => !/^[A-Za-z0-9_.:-]+$/.test(name));
+  if (odd !== undefined)
+    throw new RangeError(`names "${odd}"; write addresses or names, or * for everywhere`);
+  return names;
+};

@@ -2,6 +2,7 @@
 
 import { Secret } from "../base/secret.ts";
 import {
+  addresses,
   byteCount,
   choice,
   duration,
@@ -14,16 +15,6 @@ import {
 } from "./setting-kinds.ts";
 
 const secret = (value: string): Secret => new Secret(value);
-
-/** `*` alone, or names and addresses; null: everywhere. */
-const addresses = (value: string): readonly string[] | null => {
-  const names = list(value);
-  if (names.includes("*")) return null;
-  const odd = names.find((name) => !/^[A-Za-z0-9_.:-]+$/.test(name));
-  if (odd !== undefined)
-    throw new RangeError(`names "${odd}"; write addresses or names, or * for everywhere`);
-  return names;
-};
 
 /** Names of Postgres roles and databases of ours must fit NAMEDATALEN. */
 const sqlName = pattern(/^[^\0]{1,63}$/u, "write a name of 1 to 63 bytes");

@@ -1,6 +1,7 @@
 // Reading the log (R1, R2): listings and gets in their order. Takers, readers and drills use this one function.
 
 import { type Clock, systemClock } from "../base/clock.ts";
+import { asError } from "../base/errors.ts";
 import { type Log, silentLog } from "../base/log.ts";
 import { type Backoff, retry } from "../base/retry.ts";
 import type { Cipher } from "../codec/encryption.ts";
@@ -292,7 +293,6 @@ function attempt<T>(work: () => T): T | Error {
   }
 }
 
-const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));
 const mayPass = (error: unknown): boolean => error instanceof StoreError && error.kind !== "refused";
 const NOTHING = new Uint8Array(0);
 

@@ -11,12 +11,12 @@ import {
   archived,
   backupSource,
   dump,
-  fetch,
   fill,
   never,
   push,
   pushRemotely,
 } from "../support/backup-source.ts";
+import { assertRestores } from "../support/assert-restores.ts";
 import { MemoryStore } from "../support/memory-store.ts";
 import { below, makeRandom } from "../support/random.ts";
 import {
@@ -25,27 +25,9 @@ import {
   scratchFolder,
   scratchPostgres,
 } from "../support/scratch-postgres.ts";
-import { recoverTo } from "../support/walg-restore.ts";
 
-const LATEST = { what: "latest", value: null, timeline: "latest" } as const;
 const major = await postgresMajor();
 const SEED = Number(process.env["HOLDFAST_SEED"] ?? Date.now() % 1_000_000);
-
-/** Restores `name`, replays the whole archive, and compares with the source's rows. */
-async function assertRestores(
-  store: MemoryStore,
-  name: string,
-  archive: string,
-  truth: string,
-): Promise<void> {
-  await using work = await scratchFolder("live-push");
-  const directory = join(work.path, "restored");
-  await fetch(store, name, directory, PLAIN);
-  await using restored = await recoverTo(LATEST, directory, archive);
-  assert.equal(await dump(restored), truth, `the dump of ${name}`);
-  await restored.stop();
-  await restored.run("pg_checksums", ["--check", `--pgdata=${directory}`]);
-}
 
 /** One thing that an application does to its tables, by seed. */
 function nextChange(random: () => number, round: number): string {
@@ -104,7 +86,8 @@ for (const way of ["local", "remote"] as const) {
     assert.ok(rounds > 10, `only ${rounds} changes`);
     const truth = await dump(source);
     await archived(source);
-    for (const name of [names[0]!, names.at(-1)!]) await assertRestores(store, name, archive, truth);
+    for (const name of [names[0]!, names.at(-1)!])
+      await assertRestores(store, name, { sealing: PLAIN, archive, truth });
   });
 }
 
@@ -157,7 +140,7 @@ test(`Postgres ${major}: backups from a standby, local and remote`, async () => 
   );
   const truth = await dump(source);
   await archived(source);
-  for (const name of names) await assertRestores(store, name, archive, truth);
+  for (const name of names) await assertRestores(store, name, { sealing: PLAIN, archive, truth });
   await standby.stop();
   await rm(join(work.path, "standby"), { recursive: true });
 });

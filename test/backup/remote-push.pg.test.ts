@@ -1,7 +1,7 @@
 // A backup over the replication protocol: WAL-G's structure, the same rows back, and honest ends when something fails.
 
 import assert from "node:assert/strict";
-import { open, rm } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
@@ -20,19 +20,17 @@ import {
   backupSource,
   churn,
   dump,
-  fetch,
   fill,
   never,
   push,
   pushRemotely,
 } from "../support/backup-source.ts";
+import { assertRestores } from "../support/assert-restores.ts";
 import { MemoryStore } from "../support/memory-store.ts";
 import { postgresMajor, scratchFolder } from "../support/scratch-postgres.ts";
 import { fixtureCipher } from "../support/walg-fixtures.ts";
-import { recoverTo } from "../support/walg-restore.ts";
 import { checkBackup } from "../support/walg-structure-checker.ts";
 
-const LATEST = { what: "latest", value: null, timeline: "latest" } as const;
 const major = await postgresMajor();
 
 const isWhole = process.env["HOLDFAST_LONG"] !== undefined;
@@ -86,16 +84,7 @@ test(`Postgres ${major}: a remote backup and a delta on it restore to the same r
       );
       const truth = await dump(source);
       await archived(source);
-      for (const { name } of [full, delta]) {
-        const directory = join(work.path, `restored-${name}`);
-        await fetch(store, name, directory, sealing);
-        await using restored = await recoverTo(LATEST, directory, archive);
-        assert.equal(await dump(restored), truth, `the dump of ${name}`);
-        await restored.stop();
-        await restored.run("pg_checksums", ["--check", `--pgdata=${directory}`]);
-        await rm(directory, { recursive: true });
-        await rm(`${directory}-tablespaces`, { recursive: true });
-      }
+      for (const { name } of [full, delta]) await assertRestores(store, name, { sealing, archive, truth });
     });
   }
 });

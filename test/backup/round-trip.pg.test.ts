@@ -3,27 +3,18 @@
 // A sample of the combinations; all of them with HOLDFAST_LONG.
 
 import assert from "node:assert/strict";
-import { rm } from "node:fs/promises";
+
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Method } from "../../src/codec/compression.ts";
 import { type CipherKey, cipherOf } from "../../src/codec/encryption.ts";
 import { openFolderStore } from "../../src/storage/folder-store.ts";
-import {
-  type Sealing,
-  archived,
-  backupSource,
-  churn,
-  dump,
-  fetch,
-  fill,
-  push,
-} from "../support/backup-source.ts";
+import { type Sealing, archived, backupSource, churn, dump, fill, push } from "../support/backup-source.ts";
+import { assertRestores } from "../support/assert-restores.ts";
 import { postgresMajor, scratchFolder } from "../support/scratch-postgres.ts";
 import { checkBackup } from "../support/walg-structure-checker.ts";
 import { fixtureCipher } from "../support/walg-fixtures.ts";
 import { readCipherKey } from "../../src/codec/encryption.ts";
-import { recoverTo } from "../support/walg-restore.ts";
 
 const METHODS: readonly Method[] = ["lz4", "zstd", "brotli", "lzma", "none"];
 const CIPHERS: Readonly<Record<string, () => Promise<CipherKey>>> = {
@@ -74,19 +65,7 @@ for (const tablespaces of [false, true]) {
           "there are unchanged files",
         );
 
-        for (const { name } of [full, second]) {
-          const directory = join(work.path, `restored-${name}`);
-          await fetch(store, name, directory, sealing);
-          await using restored = await recoverTo(
-            { what: "latest", value: null, timeline: "latest" },
-            directory,
-            archive,
-          );
-          assert.equal(await dump(restored), truth, `the dump of ${name}`);
-          await restored.stop();
-          await restored.run("pg_checksums", ["--check", `--pgdata=${directory}`]);
-          await rm(directory, { recursive: true });
-        }
+        for (const { name } of [full, second]) await assertRestores(store, name, { sealing, archive, truth });
       });
     }
   });

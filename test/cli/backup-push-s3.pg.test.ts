@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { systemClock, waitUntil } from "../../src/base/clock.ts";
 import { sharedS3Server } from "../support/s3-server.ts";
 import { scratchFolder, scratchPostgres } from "../support/scratch-postgres.ts";
-import { callWalg, type CallResult } from "./support.ts";
+import { callWalg, type CallResult } from "../support/call-walg.ts";
 
 const s3Server = sharedS3Server();
 

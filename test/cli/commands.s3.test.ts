@@ -9,7 +9,7 @@ import { silentLog } from "../../src/base/log.ts";
 import { type S3Store, openS3Store } from "../../src/storage/s3-store.ts";
 import { sharedS3Server } from "../support/s3-server.ts";
 import { type Bucket, openBucket } from "../support/walg-buckets.ts";
-import { callWalg, type CallResult } from "./support.ts";
+import { callWalg, type CallResult } from "../support/call-walg.ts";
 
 const server = sharedS3Server();
 const NAMES = [

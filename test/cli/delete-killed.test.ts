@@ -8,7 +8,7 @@ import { copyFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Bucket, openBucket } from "../support/walg-buckets.ts";
-import { callWalg } from "./support.ts";
+import { callWalg } from "../support/call-walg.ts";
 
 const RUNS = Number(process.env["HOLDFAST_KILLS"] ?? 4);
 

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { openBucket } from "../support/walg-buckets.ts";
-import { callWalg, type CallResult } from "./support.ts";
+import { callWalg, type CallResult } from "../support/call-walg.ts";
 
 describe("failover storages", () => {
   let root: string;

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { zstdDecompressSync } from "node:zlib";
 import { readManifest } from "../../src/cli/pgbackrest/manifest.ts";
-import { callWalg, type CallResult } from "./support.ts";
+import { callWalg, type CallResult } from "../support/call-walg.ts";
 
 const LABELS = [
   "20261125-012042F",

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { globPattern } from "../../src/cli/walg/glob.ts";
-import { callWalg, type CallResult } from "./support.ts";
+import { callWalg, type CallResult } from "../support/call-walg.ts";
 
 describe("st", () => {
   let root: string;

@@ -4,9 +4,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { systemClock } from "../../src/base/clock.ts";
-import { silentLog } from "../../src/base/log.ts";
-import { runWalg } from "../../src/cli/walg/program.ts";
+import { callWalg } from "../support/call-walg.ts";
 import { harm } from "../support/harm.ts";
 import { makeRandom } from "../support/random.ts";
 import { type Bucket, openBuckets } from "../support/walg-buckets.ts";
@@ -27,19 +25,9 @@ interface Verdict {
 }
 
 async function verify(bucket: Bucket, place: string): Promise<Verdict> {
-  const out: string[] = [];
-  const context = {
-    program: "holdfast",
-    env: bucket.envAt(place),
-    clock: systemClock,
-    log: silentLog,
-    print: (text: string) => void out.push(text),
-    isTerminal: false,
-    signal: new AbortController().signal,
-  } as const;
-  const exit = await runWalg(["verify", "--content", "--json"], context);
-  const result = JSON.parse(out.join("")) as Omit<Verdict, "exit">;
-  return { ...result, exit };
+  const args = ["verify", "--content", "--json"];
+  const { exit, stdout } = await callWalg(args, bucket.envAt(place), {}, "holdfast");
+  return { ...(JSON.parse(stdout) as Omit<Verdict, "exit">), exit };
 }
 
 const buckets = await openBuckets();

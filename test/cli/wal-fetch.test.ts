@@ -5,7 +5,7 @@ import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { type Bucket, openBuckets } from "../support/walg-buckets.ts";
-import { callWalg } from "./support.ts";
+import { callWalg } from "../support/call-walg.ts";
 
 /** Without a look-ahead, which would start processes. */
 const ALONE = { WALG_DOWNLOAD_CONCURRENCY: "1" };

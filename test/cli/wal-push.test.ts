@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, describe, test } from "node:test";
 import { openBucket } from "../support/walg-buckets.ts";
-import { callWalg } from "./support.ts";
+import { callWalg } from "../support/call-walg.ts";
 
 const bucket = await openBucket("pg17-none");
 await bucket.prepare();

@@ -3,11 +3,9 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { systemClock } from "../../src/base/clock.ts";
-import { silentLog } from "../../src/base/log.ts";
 import type { SessionTools } from "../../src/cli/walg/session.ts";
-import { runWalg } from "../../src/cli/walg/program.ts";
 import { parseLsn } from "../../src/wal/lsn.ts";
+import { callWalg } from "../support/call-walg.ts";
 import { type Bucket, openBuckets, type Recorded } from "../support/walg-buckets.ts";
 import { differenceFor } from "./walg-differences.ts";
 
@@ -26,7 +24,11 @@ for (const bucket of buckets) {
 
 async function replay(bucket: Bucket, recorded: Recorded): Promise<void> {
   const place = await bucket.placeFor(recorded);
-  const result = await call(recorded, { ...bucket.envAt(place), ...recordedEnv(recorded) });
+  const result = await callWalg(
+    recorded.args,
+    { ...bucket.envAt(place), ...recordedEnv(recorded) },
+    toolsOf(recorded),
+  );
   const scrub = (text: string): string => text.replaceAll(place, "STORE");
   const stdout = await bucket.recordedText(recorded, "stdout");
   const stderr = await bucket.recordedText(recorded, "stderr");
@@ -50,7 +52,7 @@ async function refetch(bucket: Bucket, recorded: Recorded): Promise<void> {
   const [command, , ...rest] = recorded.args;
   const target = join(await bucket.scratch(), "data");
   const env = { ...bucket.envAt(place), ...recordedEnv(recorded) };
-  const result = await call({ ...recorded, args: [command!, target, ...rest] }, env);
+  const result = await callWalg([command!, target, ...rest], env, toolsOf(recorded));
   const difference = differenceFor(bucket.name, recorded);
   assert.equal(result.exit, difference?.exit ?? recorded.exit, result.stderr);
   if (difference !== null) assert.match(result.stderr, difference.says);
@@ -58,38 +60,12 @@ async function refetch(bucket: Bucket, recorded: Recorded): Promise<void> {
   else assert.match(result.stderr, /part_001\.tar\.br|does not exist/);
 }
 
-interface Result {
-  readonly exit: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-async function call(recorded: Recorded, env: Readonly<Record<string, string | undefined>>): Promise<Result> {
-  const out: string[] = [];
-  const err: string[] = [];
-  const context = {
-    program: "wal-g",
-    env,
-    clock: systemClock,
-    log: silentLog,
-    print: (text: string) => void out.push(text),
-    isTerminal: false,
-    signal: new AbortController().signal,
-  } as const;
-  const exit = await runWalg(
-    recorded.args,
-    context,
-    toolsOf(recorded, (text) => void err.push(text)),
-  );
-  return { exit, stdout: out.join(""), stderr: err.join("") };
-}
-
 /** Where WAL-G asked a server, the position it had stands in the note: "server at LSN 0/1900128, timeline 2". */
-function toolsOf({ note }: Recorded, writeError: (text: string) => void): SessionTools {
+function toolsOf({ note }: Recorded): SessionTools {
   const match = /at LSN ([0-9A-F/]+), timeline (\d+)/.exec(note ?? "");
-  if (match === null) return { writeError };
+  if (match === null) return {};
   const position = { lsn: parseLsn(match[1]!), timeline: Number(match[2]) };
-  return { writeError, askPosition: () => Promise.resolve(position) };
+  return { askPosition: () => Promise.resolve(position) };
 }
 
 function recordedEnv({ env = {} }: Recorded): Readonly<Record<string, string>> {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { parseConfig } from "../../src/cli/walg/config-file.ts";
 import { type Flag, parseDuration, parseFlags, UsageError } from "../../src/cli/walg/flags.ts";
-import { callWalg } from "./support.ts";
+import { callWalg } from "../support/call-walg.ts";
 
 describe("settings", () => {
   let root: string;

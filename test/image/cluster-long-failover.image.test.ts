@@ -1,35 +1,18 @@
 // Three real nodes: kills, pauses, cuts, hand-overs; with a client's own book of what was acknowledged.
 
 import assert from "node:assert/strict";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Bench, until } from "../support/image.ts";
-import { ClusterLedger } from "../support/cluster-ledger.ts";
-import { ImageCluster } from "../support/image-cluster.ts";
+import { until } from "../support/image.ts";
+import { openCluster, underLoad } from "../support/cluster-trial.ts";
 
 /** A machine of two cores that runs everything at once is given this much more than the targets. */
 const BUSY = Number(process.env["HOLDFAST_BUSY"] ?? 4);
 
 const NAMES = ["n1", "n2", "n3"];
 
-async function open(t: TestContext, env: Record<string, string> = {}): Promise<ImageCluster> {
-  const bench = await Bench.open();
-  t.after(() => bench[Symbol.asyncDispose]());
-  return await ImageCluster.start(bench, NAMES, { env });
-}
-
-async function underLoad(t: TestContext, cluster: ImageCluster): Promise<ClusterLedger> {
-  const hosts = await Promise.all(cluster.nodes.map(({ node }) => node.address()));
-  await ClusterLedger.create(hosts[0]!);
-  const ledger = new ClusterLedger(hosts);
-  t.after(() => ledger.stop());
-  ledger.start();
-  await sleep(3_000);
-  return ledger;
-}
-
 test("a killed primary is replaced in seconds and comes back by itself", async (t) => {
-  const cluster = await open(t);
+  const cluster = await openCluster(t, NAMES);
   const old = await cluster.whole(120_000);
   const ledger = await underLoad(t, cluster);
   const begun = performance.now();
@@ -50,7 +33,7 @@ test("a killed primary is replaced in seconds and comes back by itself", async (
 });
 
 test("a pause of 5 s changes nothing", async (t) => {
-  const cluster = await open(t);
+  const cluster = await openCluster(t, NAMES);
   const primary = await cluster.whole(120_000);
   const ledger = await underLoad(t, cluster);
   await cluster.get(primary).pause();
@@ -65,7 +48,7 @@ test("a pause of 5 s changes nothing", async (t) => {
 });
 
 test("a hand-over on command, and on docker stop, loses nothing", async (t) => {
-  const cluster = await open(t);
+  const cluster = await openCluster(t, NAMES);
   const first = await cluster.whole(120_000);
   const ledger = await underLoad(t, cluster);
   let begun = performance.now();
@@ -90,7 +73,7 @@ test("a hand-over on command, and on docker stop, loses nothing", async (t) => {
 });
 
 test("a primary that is cut off acknowledges nothing after the other one accepts", async (t) => {
-  const cluster = await open(t);
+  const cluster = await openCluster(t, NAMES);
   const old = await cluster.whole(120_000);
   const ledger = await underLoad(t, cluster);
   await cluster.sql(old, "create database app");

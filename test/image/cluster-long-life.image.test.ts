@@ -1,34 +1,12 @@
 // The life of a cluster: two nodes, lost volumes, ghosts, rolls, and commits that wait for a standby.
 
 import assert from "node:assert/strict";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Bench } from "../support/image.ts";
-import { ClusterLedger } from "../support/cluster-ledger.ts";
-import { ImageCluster } from "../support/image-cluster.ts";
-
-async function open(
-  t: TestContext,
-  names: readonly string[],
-  env: Record<string, string> = {},
-): Promise<ImageCluster> {
-  const bench = await Bench.open();
-  t.after(() => bench[Symbol.asyncDispose]());
-  return await ImageCluster.start(bench, names, { env });
-}
-
-async function underLoad(t: TestContext, cluster: ImageCluster): Promise<ClusterLedger> {
-  const hosts = await Promise.all(cluster.nodes.map(({ node }) => node.address()));
-  await ClusterLedger.create(hosts[0]!);
-  const ledger = new ClusterLedger(hosts);
-  t.after(() => ledger.stop());
-  ledger.start();
-  await sleep(2_000);
-  return ledger;
-}
+import { openCluster, underLoad } from "../support/cluster-trial.ts";
 
 test("two nodes are useful: writes go on without the standby, and without the primary", async (t) => {
-  const cluster = await open(t, ["n1", "n2"]);
+  const cluster = await openCluster(t, ["n1", "n2"]);
   const first = await cluster.whole(120_000);
   const second = cluster.others(first)[0]!.name;
   const ledger = await underLoad(t, cluster);
@@ -47,7 +25,7 @@ test("two nodes are useful: writes go on without the standby, and without the pr
 });
 
 test("a standby and then the primary lose their volumes; a ghost is forgotten, its slot dropped", async (t) => {
-  const cluster = await open(t, ["n1", "n2", "n3"]);
+  const cluster = await openCluster(t, ["n1", "n2", "n3"]);
   const first = await cluster.whole(120_000);
   await cluster.sql("n1", "create table kept as select generate_series(1, 1000) as id");
   await sleep(1_500);
@@ -74,7 +52,7 @@ test("a standby and then the primary lose their volumes; a ghost is forgotten, i
 });
 
 test("a roll over all nodes hands over once, and loses nothing", async (t) => {
-  const cluster = await open(t, ["n1", "n2", "n3"]);
+  const cluster = await openCluster(t, ["n1", "n2", "n3"]);
   const first = await cluster.whole(120_000);
   const ledger = await underLoad(t, cluster);
   const begun = performance.now();
@@ -97,7 +75,7 @@ test("a roll over all nodes hands over once, and loses nothing", async (t) => {
 });
 
 test("DURABILITY=standby: what was acknowledged survives the primary, its volume included", async (t) => {
-  const cluster = await open(t, ["n1", "n2", "n3"], { DURABILITY: "standby" });
+  const cluster = await openCluster(t, ["n1", "n2", "n3"], { env: { DURABILITY: "standby" } });
   const first = await cluster.whole(120_000);
   const ledger = await underLoad(t, cluster);
   const synced = async (): Promise<readonly string[]> =>

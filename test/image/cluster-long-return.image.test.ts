@@ -1,24 +1,15 @@
 // Members that come back: rewound, filled again, under their old name on an empty volume, at another address.
 
 import assert from "node:assert/strict";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { openCluster } from "../support/cluster-trial.ts";
 import { ClusterLedger } from "../support/cluster-ledger.ts";
-import { ImageCluster } from "../support/image-cluster.ts";
-import { Bench, IMAGE, mustDocker, until } from "../support/image.ts";
-
-async function open(
-  t: TestContext,
-  names: readonly string[],
-  env: Record<string, string> = {},
-): Promise<ImageCluster> {
-  const bench = await Bench.open();
-  t.after(() => bench[Symbol.asyncDispose]());
-  return await ImageCluster.start(bench, names, { env });
-}
+import type { ImageCluster } from "../support/image-cluster.ts";
+import { IMAGE, mustDocker, until } from "../support/image.ts";
 
 test("an old primary with rows of its own is rewound, and says what they were", async (t) => {
-  const cluster = await open(t, ["n1", "n2"]);
+  const cluster = await openCluster(t, ["n1", "n2"]);
   const old = await cluster.whole(120_000);
   await ClusterLedger.create(await cluster.get(old).address());
   const ledger = new ClusterLedger([await cluster.get(old).address()]);
@@ -45,7 +36,7 @@ test("an old primary with rows of its own is rewound, and says what they were", 
 });
 
 test("WAL that is missing on the volume comes from the archive, or the node is filled again", async (t) => {
-  const cluster = await open(t, ["n1", "n2"]);
+  const cluster = await openCluster(t, ["n1", "n2"]);
   let old = await cluster.whole(120_000);
   for (const keeps of [2, 0]) {
     await cluster.sql(old, "create table if not exists bulk as select 1 as id");
@@ -77,7 +68,7 @@ test("WAL that is missing on the volume comes from the archive, or the node is f
 });
 
 test("a destroyed member leaves the list by itself, and joins again under its name", async (t) => {
-  const cluster = await open(t, ["n1", "n2", "n3"], { FORGET_AFTER: "60s" });
+  const cluster = await openCluster(t, ["n1", "n2", "n3"], { env: { FORGET_AFTER: "60s" } });
   const primary = await cluster.whole(120_000);
   const ghost = cluster.others(primary)[0]!.name;
   await cluster.get(ghost).remove();
@@ -108,7 +99,7 @@ test("a destroyed member leaves the list by itself, and joins again under its na
 });
 
 test("nodes with new addresses and containers form the same cluster", async (t) => {
-  const cluster = await open(t, ["n1", "n2", "n3"]);
+  const cluster = await openCluster(t, ["n1", "n2", "n3"]);
   await cluster.whole(120_000);
   await cluster.sql("n1", "create table kept as select generate_series(1, 100) as id");
   await sleep(1_500);
@@ -132,7 +123,7 @@ test("nodes with new addresses and containers form the same cluster", async (t) 
 });
 
 test("every volume is lost after a failover: the rows of both lives come back", async (t) => {
-  const cluster = await open(t, ["n1", "n2"]);
+  const cluster = await openCluster(t, ["n1", "n2"]);
   const first = await cluster.whole(120_000);
   await cluster.sql(first, "create table lives as select 1 as life from generate_series(1, 100)");
   await sleep(2_000);

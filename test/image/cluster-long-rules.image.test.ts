@@ -1,24 +1,15 @@
 // Who may lead, who joins and how, how a roll goes in every order, and that slots fill no disk.
 
 import assert from "node:assert/strict";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { openCluster } from "../support/cluster-trial.ts";
 import { ClusterLedger } from "../support/cluster-ledger.ts";
-import { type ClusterOptions, ImageCluster } from "../support/image-cluster.ts";
-import { Bench, seeds } from "../support/image.ts";
-
-async function open(
-  t: TestContext,
-  names: readonly string[],
-  more: ClusterOptions = {},
-): Promise<ImageCluster> {
-  const bench = await Bench.open();
-  t.after(() => bench[Symbol.asyncDispose]());
-  return await ImageCluster.start(bench, names, more);
-}
+import type { ImageCluster } from "../support/image-cluster.ts";
+import { seeds } from "../support/image.ts";
 
 test("a node of another region or of priority 0 is never promoted, unless an operator says so", async (t) => {
-  const cluster = await open(t, ["n1", "n2", "n3"], {
+  const cluster = await openCluster(t, ["n1", "n2", "n3"], {
     env: { PRIMARY_REGION: "ams" },
     nodeEnv: {
       n1: { REGION: "ams" },
@@ -41,7 +32,7 @@ test("a node of another region or of priority 0 is never promoted, unless an ope
 });
 
 test("a new node joins from the store, and from the primary when the store is away", async (t) => {
-  const cluster = await open(t, ["n1", "n2"], { env: { NODES: "n1,n2,n3,n4" } });
+  const cluster = await openCluster(t, ["n1", "n2"], { env: { NODES: "n1,n2,n3,n4" } });
   const primary = await cluster.whole(120_000);
   await cluster.sql(primary, "create table big as select id, repeat(md5(id::text), 20) as text from generate_series(1, 100000) as id"); // prettier-ignore
   const backup = await cluster.get(primary).shell('wal-g backup-push "$PGDATA"');
@@ -77,7 +68,7 @@ const PERMUTATIONS = [
 ] as const;
 
 test("a roll in any order hands over once, or twice when the primary comes first, and loses nothing", async (t) => {
-  const cluster = await open(t, ["n1", "n2", "n3"]);
+  const cluster = await openCluster(t, ["n1", "n2", "n3"]);
   for (const number of seeds(PERMUTATIONS.length, PERMUTATIONS.length)) {
     const order = PERMUTATIONS[(number - 1) % PERMUTATIONS.length]!;
     const first = await cluster.whole(120_000);
@@ -114,7 +105,7 @@ test("a roll in any order hands over once, or twice when the primary comes first
 });
 
 test("a standby that is away fills no disk, and comes back through the archive", async (t) => {
-  const cluster = await open(t, ["n1", "n2"], {
+  const cluster = await openCluster(t, ["n1", "n2"], {
     env: { POSTGRES_CONFIG_MAX_SLOT_WAL_KEEP_SIZE: "64MB", POSTGRES_CONFIG_WAL_KEEP_SIZE: "0", POSTGRES_CONFIG_MAX_WAL_SIZE: "64MB", POSTGRES_CONFIG_MIN_WAL_SIZE: "32MB" },
   }); // prettier-ignore
   const primary = await cluster.whole(120_000);

@@ -120,13 +120,8 @@ test -e pgdata/pg_wal/00000003.history
 run pg_ctl stop -m immediate -D /data/pgdata
 `;
 
-test("an undo killed between its promotion and the log's acceptance goes on from there", async () => {
-  await using bench = await Bench.open();
-  const env = bench.s3Env();
-  const volume = await bench.volume();
-  const node = await bench.run({ env, volume });
-  await node.ready();
-  await node.sql("create table t as select 1 as i");
+/** Makes a table `later` and restores in place to before it. */
+async function makeLaterAndRestore(node: ImageNode): Promise<void> {
   await sleep(1500);
   const time = await node.sql("select clock_timestamp()");
   await sleep(1500);
@@ -138,6 +133,16 @@ test("an undo killed between its promotion and the log's acceptance goes on from
     120_000,
     "the restore",
   );
+}
+
+test("an undo killed between its promotion and the log's acceptance goes on from there", async () => {
+  await using bench = await Bench.open();
+  const env = bench.s3Env();
+  const volume = await bench.volume();
+  const node = await bench.run({ env, volume });
+  await node.ready();
+  await node.sql("create table t as select 1 as i");
+  await makeLaterAndRestore(node);
   assert.equal(await node.stop(), 0);
   const left = await bench.runOnce({ env, volume, command: ["bash", "-c", PROMOTED_UNDO] });
   assert.equal(left.status, 0, left.stdout + left.stderr);
@@ -162,17 +167,7 @@ test("an undo killed at a seeded moment always ends in the data from before the 
     const random = makeRandom(seed);
     const node = await bench.run({ env: bench.s3Env(`undo-${seed}`), name: `u${seed}` });
     await node.ready();
-    await sleep(1500);
-    const time = await node.sql("select clock_timestamp()");
-    await sleep(1500);
-    await node.sql("create table later as select 2 as i");
-    await sleep(1500);
-    assert.equal((await node.exec("holdfast", "restore", "--target-time", time, "--confirm")).status, 0);
-    await until(
-      async () => (await node.sql("select to_regclass('later') is null").catch(() => "")) === "t",
-      120_000,
-      "the restore",
-    );
+    await makeLaterAndRestore(node);
     assert.equal((await node.exec("holdfast", "restore", "--undo", "--confirm")).status, 0);
     for (let kill = 0; kill < 2; kill += 1) {
       await sleep(random() * 7000);

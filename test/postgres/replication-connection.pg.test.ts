@@ -8,13 +8,8 @@ import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { systemClock } from "../../src/base/clock.ts";
 import { Secret } from "../../src/base/secret.ts";
-import {
-  connectReplication,
-  type ReplicationConnection,
-  type ReplicationOptions,
-  type StreamEnd,
-  type StreamEvent,
-} from "../../src/postgres/replication-connection.ts";
+import { connectReplication, type ReplicationConnection } from "../../src/postgres/replication-connection.ts";
+import type { ReplicationOptions, StreamEnd, StreamEvent } from "../../src/postgres/replication-types.ts";
 import type { ServerAddress } from "../../src/postgres/server-address.ts";
 import { ServerError, SQLSTATE } from "../../src/postgres/server-error.ts";
 import { ensureSlot, findSlot } from "../../src/postgres/slots.ts";

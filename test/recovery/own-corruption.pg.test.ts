@@ -5,11 +5,9 @@ import assert from "node:assert/strict";
 import { copyFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { systemClock } from "../../src/base/clock.ts";
 import { AppError, messageOf } from "../../src/base/errors.ts";
-import { silentLog } from "../../src/base/log.ts";
-import { runWalg } from "../../src/cli/walg/program.ts";
 import { LOG_PREFIX, slotKey } from "../../src/tail/keys.ts";
+import { callWalg } from "../support/call-walg.ts";
 import { type Damage, harm } from "../support/harm.ts";
 import { keysBelow, OwnBucket, restoreFrom } from "../support/own-bucket.ts";
 import { type Random, below, drawSeed, makeRandom } from "../support/random.ts";
@@ -33,18 +31,9 @@ interface Verdict {
 }
 
 async function verify(place: string): Promise<Verdict> {
-  const out: string[] = [];
-  const context = {
-    program: "holdfast",
-    env: { WALG_FILE_PREFIX: place, WALG_PG_WAL_SIZE: "1" },
-    clock: systemClock,
-    log: silentLog,
-    print: (text: string) => void out.push(text),
-    isTerminal: false,
-    signal: new AbortController().signal,
-  } as const;
-  const exit = await runWalg(["verify", "--content", "--json"], context);
-  const { findings } = JSON.parse(out.join("")) as Omit<Verdict, "exit">;
+  const env = { WALG_FILE_PREFIX: place, WALG_PG_WAL_SIZE: "1" };
+  const { exit, stdout } = await callWalg(["verify", "--content", "--json"], env, {}, "holdfast");
+  const { findings } = JSON.parse(stdout) as Omit<Verdict, "exit">;
   return { exit, findings };
 }
 
@@ -150,12 +139,14 @@ async function damage(place: string, random: Random): Promise<Harmed> {
 
 /** Objects that a bucket can do without: nothing says that they were ever there. */
 function leavesNoTrace(key: string, keys: readonly string[]): boolean {
-  const same = keys.filter((one) => one.slice(0, 16) === key.slice(0, 16));
-  const isLast = key === same.at(-1);
+  const slots = keys.filter((one) => one.startsWith(LOG_PREFIX));
+  // A backup's history or a partial segment of the same timeline may be listed behind the newest segment.
+  const segments = keys.filter(
+    (one) => /^wal_005\/[0-9A-F]{24}\.\w+$/.test(one) && one.slice(0, 16) === key.slice(0, 16),
+  );
   return (
     // The newest slot; the newest segment of a timeline, which the log may not have published yet, and its oldest.
-    isLast ||
-    (key.startsWith("wal_005/") && key === same[0]) ||
+    [slots.at(-1), segments.at(-1), segments[0]].includes(key) ||
     /_backup_stop_sentinel\.json$|holdfast_manifest\.json$|metadata\.json$|\.backup\.\w+$|\.history|\.partial/.test(
       key,
     )

@@ -2,7 +2,8 @@
 
 import { AppError, messageOf } from "../../base/errors.ts";
 import { pauseBefore } from "../../base/retry.ts";
-import type { ReplicationConnection, StreamEvent } from "../../postgres/replication-connection.ts";
+import type { ReplicationConnection } from "../../postgres/replication-connection.ts";
+import type { StreamEvent } from "../../postgres/replication-types.ts";
 import { bytesBetween, formatLsn, type Lsn } from "../../wal/lsn.ts";
 import {
   historyName,
