@@ -17,13 +17,13 @@ export const REPOSITORY = resolve(import.meta.dirname, "..", "..");
 export const DOCKER = existsSync("/usr/bin/docker") ? "/usr/bin/docker" : "docker";
 /** The image under test; `scripts/test` builds it. */
 export const IMAGE = process.env["HOLDFAST_IMAGE"] ?? "holdfast:17";
-const BASE_IMAGE = "holdfast-base:trixie";
-const RGW_ROOT = process.env["RGW_ROOT"] ?? "/opt/rgw-root";
+export const BASE_IMAGE = "holdfast-base:trixie";
+export const RGW_ROOT = process.env["RGW_ROOT"] ?? "/opt/rgw-root";
 export const S3_KEYS = { accessKeyId: "testaccesskey", secretAccessKey: "testsecretkey1234" } as const;
 export const PASSWORD = "a-good-password_1";
 
 /** For a machine on which containers get a small share of the processors, e.g. `--cgroup-parent=/`. */
-const RUN_OPTIONS = (process.env["HOLDFAST_RUN_OPTIONS"] ?? "").split(" ").filter((word) => word !== "");
+export const RUN_OPTIONS = (process.env["HOLDFAST_RUN_OPTIONS"] ?? "").split(" ").filter((word) => word !== "");
 
 export interface Ran {
   readonly status: number;
