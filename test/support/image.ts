@@ -23,7 +23,9 @@ export const S3_KEYS = { accessKeyId: "testaccesskey", secretAccessKey: "testsec
 export const PASSWORD = "a-good-password_1";
 
 /** For a machine on which containers get a small share of the processors, e.g. `--cgroup-parent=/`. */
-export const RUN_OPTIONS = (process.env["HOLDFAST_RUN_OPTIONS"] ?? "").split(" ").filter((word) => word !== "");
+export const RUN_OPTIONS = (process.env["HOLDFAST_RUN_OPTIONS"] ?? "")
+  .split(" ")
+  .filter((word) => word !== "");
 
 export interface Ran {
   readonly status: number;
