@@ -96,7 +96,9 @@ export const isPreconditionFailed = ({ status }: S3Failure): boolean => status =
 export function s3Error(failure: S3Failure, what: string): StoreError {
   const { kind, hint } = BY_CODE[failure.code] ?? { kind: kindOfStatus(failure.status) };
   const answer = failure.status === null ? failure.code : `${failure.status} ${failure.code}`;
-  return new StoreError(kind, `could not ${what}: ${answer}: ${failure.message}`, {
+  // What the SDK says when the store's answer had no text.
+  const text = failure.message === "UnknownError" ? "" : `: ${failure.message}`;
+  return new StoreError(kind, `could not ${what}: ${answer}${text}`, {
     ...(hint === undefined ? {} : { hint }),
     ...(failure.status === null ? {} : { status: failure.status }),
   });

@@ -2,7 +2,7 @@
 
 import { access } from "node:fs/promises";
 import { join } from "node:path";
-import { messageOf, unreachable } from "../base/errors.ts";
+import { AppError, messageOf, unreachable } from "../base/errors.ts";
 import { UNFINISHED_FETCH_NAME } from "../backup/fetch.ts";
 import { listBackups, readSentinel } from "../backup/catalog.ts";
 import { inspectVolume, type VolumePaths } from "../postgres/data-directory.ts";
@@ -90,11 +90,15 @@ export async function gatherStore(
   }
 }
 
+/** The error, and what to check next. */
+const adviceOf = (error: unknown): string =>
+  error instanceof AppError && error.hint !== "" ? `${messageOf(error)} (${error.hint})` : messageOf(error);
+
 /** What an error of the store says about it. */
 export function factsOfError(
   error: unknown,
 ): Exclude<StoreFacts, { kind: "empty" | "cluster" | "unfinished-founding" }> {
-  const because = messageOf(error);
+  const because = adviceOf(error);
   if (error instanceof StoreError) return { kind: error.kind, because };
   if (error instanceof LogUnreadableError) return { kind: "undecryptable", because };
   if (error instanceof LogDamagedError || error instanceof ForeignLogError)

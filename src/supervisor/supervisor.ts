@@ -92,7 +92,8 @@ async function loop(node: NodeContext, verbs: Verbs): Promise<number> {
   for (let waits = 0; !stop.stopping.aborted;) {
     const facts = await gatherFacts(node);
     const decision = decideBoot(facts);
-    log.info(`decided: ${decision.kind}`, { because: decision.because });
+    // A wait says so itself, each time.
+    if (decision.kind !== "wait") log.info(`decided: ${decision.kind}`, { because: decision.because });
     const outcome = await perform(decision, node, verbs, starts);
     if (outcome.kind === "ended") return outcome.exitStatus;
     if (!outcome.pause) {
