@@ -93,6 +93,8 @@ export class ArchiveCommand {
   async #segment(segment: Segment, request: HookRequest, limit: AbortSignal): Promise<HookAnswer> {
     const { owner, segmentBytes, isStreaming, stopping } = this.#options;
     const { name } = request;
+    const behind = this.#leftBehind(segment, name);
+    if (behind !== null) return behind;
     const file = await this.#hashes.of(this.#path(request));
     if (file.bytes !== segmentBytes) return notNow(`"${name}" has ${file.bytes} of ${segmentBytes} bytes`);
     // At a stop the last segment is just coming: a moment's wait spares the two seconds that a 1 costs Postgres there. A store that is
@@ -121,6 +123,30 @@ export class ArchiveCommand {
     }
   }
 
+  /**
+   * A6, for a file that lost its `.partial`: a standby that changed its timeline keeps the last segment of the one before under its own name,
+   * and Postgres offers it once the node leads. The log will never hold more of that timeline than up to its fork; answered with 1, the
+   * file would keep every later one waiting for ever. Null for a segment that lies on the path as a whole, or may yet come.
+   */
+  #leftBehind(segment: Segment, name: string): HookAnswer | null {
+    const { owner, segmentBytes } = this.#options;
+    const left = leftAt(owner.view.tip?.path ?? [], segment.timeline);
+    const isWhole = left !== null && left >= segmentEnd(segment, segmentBytes);
+    return isWhole ? null : this.#ofFormerTimeline(segment.timeline, name);
+  }
+
+  /** Null unless the log is on a later timeline. */
+  #ofFormerTimeline(timeline: TimelineId, name: string): HookAnswer | null {
+    const { tip } = this.#options.owner.view;
+    if (tip === null || timeline >= tip.timeline) return null;
+    const left = leftAt(tip.path, timeline);
+    const holds =
+      left === null
+        ? `the log's path has no timeline ${timeline}`
+        : `the log holds timeline ${timeline} up to its fork at ${formatLsn(left)}`;
+    return served(`${holds}, "${name}" is not needed`);
+  }
+
   /** On the log's timeline and ending behind what the log settled: it will come, or can be appended. */
   #isAwaited(segment: Segment): boolean {
     const { owner, segmentBytes } = this.#options;
@@ -143,25 +169,22 @@ export class ArchiveCommand {
     await owner.flush();
   }
 
-  /** A6: once accepted with these bytes. */
+  /** A6: once accepted with these bytes; of a timeline that the path went past without, nothing is wanted. */
   async #history(timeline: TimelineId, request: HookRequest): Promise<HookAnswer> {
     const accepted = this.#options.owner.view.histories.get(timeline);
-    if (accepted === undefined) return notNow(`the log has not accepted timeline ${timeline}`);
+    if (accepted === undefined)
+      return (
+        this.#ofFormerTimeline(timeline, request.name) ??
+        notNow(`the log has not accepted timeline ${timeline}`)
+      );
     const bytes = await readFile(this.#path(request));
     if (sha256(bytes) !== accepted.sha256) return this.#alarm(request.name);
     return served(`the log accepted "${request.name}"`);
   }
 
   /** A6: nothing is stored from the file; the owner publishes what the log accepted of the timeline that was left. */
-  #partial(segment: Segment, { name }: HookRequest): HookAnswer {
-    const { owner, segmentBytes } = this.#options;
-    const path = owner.view.tip?.path ?? [];
-    const left = leftAt(path, segment.timeline);
-    return left !== null && left <= segmentEnd(segment, segmentBytes)
-      ? served(
-          `the log holds timeline ${segment.timeline} up to its fork at ${formatLsn(left)}, "${name}" is not needed`,
-        )
-      : notNow(`the log has not left timeline ${segment.timeline}`);
+  #partial({ timeline }: Segment, { name }: HookRequest): HookAnswer {
+    return this.#ofFormerTimeline(timeline, name) ?? notNow(`the log has not left timeline ${timeline}`);
   }
 
   /** A6: the owner's, create-only, compared when it is there. */
@@ -215,5 +238,5 @@ async function within<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
 const LIMITS = {
   /** Past this Postgres is told to ask again: a slow answer costs at a stop, a 1 does not. */
   waitMs: 8_000,
-  stoppingMs: 600,
+  stoppingMs: 1_500,
 } as const;

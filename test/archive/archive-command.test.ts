@@ -162,6 +162,25 @@ test("A6: histories and partial segments go by what the log accepted, backup fil
   assert.ok(memory.objects.has(`wal_005/${backup}.lz4`));
 });
 
+test("A6: what is left of a former timeline may go, or nothing behind it ever would", async (t) => {
+  const { ask, segment, owner } = await bench(t, { segments: 1 });
+  const leftover = segment(1);
+  const other = Buffer.alloc(MIB);
+  const fork = owner.recordEnd!;
+  if (fork > owner.end) await owner.append(owner.end, 1, Buffer.alloc(Number(fork - owner.end)));
+  const body = Buffer.from(`1\t${formatLsn(fork)}\tno recovery target specified\n`);
+  await owner.history({ timeline: 3, parent: 1, fork, promotion: "b".repeat(32), cut: false, body });
+  assert.equal(await ask(leftover.name, leftover.bytes), 0, "the fork lies in it");
+  assert.equal(await ask(segment(2).name, other), 0, "it lies behind the fork");
+  assert.equal(await ask(leftover.name.replace(/^.{8}/, "00000002"), other), 0, "a timeline beside the path");
+  assert.equal(await ask("00000002.history", body), 0);
+  assert.equal(await ask(leftover.name.replace(/^.{8}/, "00000003"), other), 1, "the log's own timeline");
+  assert.equal(await ask(leftover.name.replace(/^.{8}/, "00000004"), other), 1, "a timeline to come");
+  assert.equal(await ask("00000004.history", body), 1);
+  assert.equal(await ask(segment(0).name, segment(0).bytes), 0);
+  assert.equal(await ask(segment(0).name, other), 1, "before the fork the log knows the bytes (A3)");
+});
+
 test("a short file and a foreign name are refused", async (t) => {
   const { ask, segment } = await bench(t, { segments: 1 });
   assert.equal(await ask(segment(0).name, segment(0).bytes.subarray(0, 1000)), 1);
