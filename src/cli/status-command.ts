@@ -3,6 +3,7 @@
 import { formatBytes, formatDuration } from "../base/progress.ts";
 import { EXIT } from "../base/errors.ts";
 import { type Json, parseLossless } from "../base/lossless-json.ts";
+import { stuckFile } from "../supervisor/health.ts";
 import type { NodeView } from "../supervisor/node-view.ts";
 import { callLocally } from "../supervisor/local-client.ts";
 import { formatLsn, type Lsn } from "../wal/lsn.ts";
@@ -53,6 +54,7 @@ export function renderStatus(view: NodeView): string {
     ["clients", view.doorsOpen ? "are let in" : "are kept out"],
     ["durability", durability(view)],
     ["flush lag", lag(view)],
+    ...archiver(view),
     ["store", store(view)],
     ["last backup", backup(view)],
     ["recoverable", window(view)],
@@ -101,6 +103,12 @@ function lag({ streamer, atMs }: NodeView): string {
       ? ""
       : `; connection: ${trouble.lastError} (since ${formatDuration(atMs - trouble.sinceMs)})`;
   return `${formatBytes(streamer.lagBytes)}, ${streamer.lagSeconds.toFixed(1)} s${durable} (${streamer.phase})${since}`;
+}
+
+/** Only when files wait for long. */
+function archiver(view: NodeView): [string, string][] {
+  const stuck = stuckFile(view);
+  return stuck === null ? [] : [["archiver", stuck]];
 }
 
 function store({ store: { name, trouble: own }, streamer, atMs }: NodeView): string {

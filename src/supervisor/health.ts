@@ -16,6 +16,8 @@ export interface HttpAnswer {
 /** How old may an archive that is behind become before its check fails. */
 export const LIMITS = {
   archiveLagSeconds: 30,
+  /** What archive_command is not allowed to let go for so long fills the disk. */
+  archiveWaitSeconds: 60,
   diskFreeShare: 0.1,
   backupAgeSeconds: 3 * 24 * 3600,
 } as const;
@@ -53,14 +55,26 @@ export function archiveCheck(view: NodeView): Check {
   const trouble = streamer.store ?? streamer.connection;
   const late = streamer.lagSeconds > LIMITS.archiveLagSeconds;
   const fenced = streamer.phase === "fenced";
+  const stuck = stuckFile(view);
   const last = trouble === null ? "" : `; last error: ${trouble.lastError}`;
   return {
     name: "archive",
-    passing: !late && !fenced && streamer.alarms.length === 0,
-    sentence: `${streamer.phase}, ${streamer.lagBytes} bytes and ${streamer.lagSeconds.toFixed(1)} s behind${last}${
-      streamer.alarms.length === 0 ? "" : `; ${streamer.alarms.join("; ")}`
-    }`,
+    passing: !late && !fenced && stuck === null && streamer.alarms.length === 0,
+    sentence: [
+      `${streamer.phase}, ${streamer.lagBytes} bytes and ${streamer.lagSeconds.toFixed(1)} s behind${last}`,
+      ...(stuck === null ? [] : [stuck]),
+      ...streamer.alarms,
+    ].join("; "),
   };
+}
+
+/** What keeps WAL on the disk; null while archive_command gets on. */
+export function stuckFile({ nextToArchive, readySegments, atMs }: NodeView): string | null {
+  if (nextToArchive === null) return null;
+  const seconds = (atMs - nextToArchive.sinceMs) / 1000;
+  return seconds <= LIMITS.archiveWaitSeconds
+    ? null
+    : `"${nextToArchive.name}" waits for archive_command since ${Math.round(seconds)} s, and ${readySegments} segments stay on the disk`;
 }
 
 export function postgresCheck(view: NodeView): Check {

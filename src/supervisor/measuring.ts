@@ -1,6 +1,6 @@
 // Looks at the volume, the slots and the archive while a node runs. The store is asked only after something changed there.
 
-import { readdir, statfs } from "node:fs/promises";
+import { readdir, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import type { ArchiveSource } from "../archive/archive-source.ts";
 import { messageOf } from "../base/errors.ts";
@@ -9,6 +9,7 @@ import { ReconnectingSql } from "../postgres/sql.ts";
 import { bytesBetween, type Lsn } from "../wal/lsn.ts";
 import { lookAtArchive } from "./archive-look.ts";
 import type { NodeContext } from "./node-context.ts";
+import type { NodeView } from "./node-view.ts";
 
 /** Measures until the signal aborts: the volume at once and every 2 s, in every phase. */
 export async function measureVolume(
@@ -38,7 +39,7 @@ export async function measurePrimary(
       const slots = await listSlots(sql, { signal });
       state.set({
         slotRetainedBytes: retained(slots, state.view().streamer?.serverEnd ?? null),
-        readySegments: await countReady(paths.dataDirectory),
+        ...(await lookAtReady(join(paths.dataDirectory, "pg_wal", "archive_status"))),
       });
     } catch (error) {
       if (!signal.aborted) log.debug("the slots could not be looked at", { because: messageOf(error) });
@@ -52,6 +53,7 @@ export async function measurePrimary(
     }
     await clock.sleep(PRIMARY_EVERY_MS, signal).catch(() => undefined);
   }
+  state.set({ readySegments: 0, nextToArchive: null });
 }
 
 async function look(
@@ -75,10 +77,19 @@ function retained(slots: readonly Slot[], end: Lsn | null): number | null {
   return Math.max(0, ...behind);
 }
 
-/** Segments that archive_command was not yet allowed to let go. */
-async function countReady(dataDirectory: string): Promise<number> {
-  const names = await readdir(join(dataDirectory, "pg_wal", "archive_status")).catch(() => []);
-  return names.filter((name) => /^[0-9A-F]{24}\.ready$/.test(name)).length;
+/** What archive_command was not yet allowed to let go: how many segments, and the file that Postgres asks about next. */
+async function lookAtReady(folder: string): Promise<Pick<NodeView, "readySegments" | "nextToArchive">> {
+  const names = (await readdir(folder).catch(() => []))
+    .filter((name) => name.endsWith(".ready"))
+    .map((name) => name.slice(0, -".ready".length))
+    .sort();
+  // The archiver asks about histories first, then in the order of the names, and about nothing else until it was answered with 0.
+  const next = names.find((name) => name.endsWith(".history")) ?? names[0];
+  const status = next === undefined ? null : await stat(join(folder, `${next}.ready`)).catch(() => null);
+  return {
+    readySegments: names.filter((name) => /^[0-9A-F]{24}$/.test(name)).length,
+    nextToArchive: next === undefined || status === null ? null : { name: next, sinceMs: status.mtimeMs },
+  };
 }
 
 const VOLUME_EVERY_MS = 2_000;

@@ -148,6 +148,11 @@ const GAUGES: readonly PlainGauge[] = [
     read: (view) => view.streamer?.lagSeconds ?? null,
   },
   {
+    name: "holdfast_archive_waiting_seconds",
+    help: "Since when the file that Postgres offers now waits for archive_command; 0 while none does",
+    read: ({ nextToArchive, atMs }) => (nextToArchive === null ? 0 : (atMs - nextToArchive.sinceMs) / 1000),
+  },
+  {
     name: "holdfast_tail_durable_lsn",
     help: "Position reported as flushed, in bytes",
     read: (view) => position(view.streamer?.durable),

@@ -42,6 +42,7 @@ export class NodeState {
       postgresStarts: 0,
       slotRetainedBytes: null,
       readySegments: 0,
+      nextToArchive: null,
       archive: null,
       disk: null,
     };

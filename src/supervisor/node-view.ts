@@ -108,7 +108,10 @@ export interface NodeView {
   };
   readonly streamer: StreamerStatus | null;
   readonly slotRetainedBytes: number | null;
+  /** Segments that archive_command was not yet allowed to let go. */
   readonly readySegments: number;
+  /** The file that Postgres offers to archive_command now, and since when it waits; the archiver asks about nothing else meanwhile. */
+  readonly nextToArchive: { readonly name: string; readonly sinceMs: number } | null;
   readonly archive: ArchiveView | null;
   readonly schedule: ScheduleView | null;
   readonly progress: Progress | null;

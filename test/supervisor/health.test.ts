@@ -95,6 +95,26 @@ const cases: readonly {
     text: /8 bytes and 1.0 s behind/,
   },
   {
+    name: "a file that nobody takes fails, for all WAL behind it stays on the disk",
+    given: {
+      nextToArchive: { name: "000000010000000000000003", sinceMs: nodeView().atMs - 90_000 },
+      readySegments: 7,
+    },
+    path: "/flycheck/archive",
+    status: 503,
+    text: /"000000010000000000000003" waits for archive_command since 90 s, and 7 segments stay on the disk/,
+  },
+  {
+    name: "a file that was just offered passes",
+    given: {
+      nextToArchive: { name: "000000010000000000000003", sinceMs: nodeView().atMs - 2_000 },
+      readySegments: 1,
+    },
+    path: "/flycheck/archive",
+    status: 200,
+    text: /^((?!waits).)*$/s,
+  },
+  {
     name: "different bytes under a taken name fail for good",
     given: { streamer: streaming({ alarms: ["segment X differs"] }) },
     path: "/flycheck/archive",

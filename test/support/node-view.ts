@@ -48,6 +48,7 @@ export const nodeView = (change: Partial<NodeView> = {}): NodeView => ({
   streamer: streaming(),
   slotRetainedBytes: 0,
   readySegments: 0,
+  nextToArchive: null,
   member: null,
   archive: {
     lookedAtMs: 1_700_000_000_000,
