@@ -8,6 +8,7 @@ import { type Fault, FAULTS } from "../support/cluster-faults.ts";
 import { ClusterLedger } from "../support/cluster-ledger.ts";
 import { ImageCluster } from "../support/image-cluster.ts";
 import { Bench, seeds } from "../support/image.ts";
+import { nothingWaits } from "../support/nothing-waits.ts";
 import { percentile } from "../support/ledger.ts";
 import { makeRandom } from "../support/random.ts";
 
@@ -110,7 +111,7 @@ async function trial(
       (await cluster.timeline(begunMs)).join("; "),
     ].join(" "),
   );
-  await nothingWaits(cluster, lead, seed);
+  await nothingWaits((statement) => cluster.sql(lead, statement), `seed ${seed}: ${lead}`);
   assert.ok(archive.isSound, `seed ${seed}: ${archive.text}`);
   if (isSynchronous) assert.deepEqual(lost, [], `seed ${seed}: acknowledged rows are lost`);
   else assert.ok(oldestLostMs <= LOST_AGE_MS, `seed ${seed}: a lost row was ${oldestLostMs} ms old`);
@@ -118,20 +119,6 @@ async function trial(
   if (fault.name !== "pause")
     assert.deepEqual(late, [], `seed ${seed}: ${old} acknowledged after ${lead} opened its doors`);
   return { fault, gapMs, lost: lost.length, oldestLostMs, backMs };
-}
-
-/** Postgres may forget every file that it filled: one that nobody takes would keep all later ones on the disk. */
-async function nothingWaits(cluster: ImageCluster, lead: string, seed: number): Promise<void> {
-  const waiting = "select string_agg(name, ' ') from pg_ls_archive_statusdir() where name like '%.ready'";
-  // A checkpoint offers what the last timeline left in pg_wal.
-  await cluster.sql(lead, "checkpoint; select pg_switch_wal()");
-  let left = "";
-  for (let waits = 0; waits < 60; waits += 1) {
-    left = await cluster.sql(lead, waiting);
-    if (left === "") return;
-    await sleep(500);
-  }
-  assert.fail(`seed ${seed}: ${lead} does not get rid of ${left}`);
 }
 
 /** Waits until somebody may take over with nothing lost. */

@@ -5,6 +5,7 @@ import { ListObjectsV2Command } from "@aws-sdk/client-s3";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Bench, PASSWORD, seeds, until, type ImageNode } from "../support/image.ts";
+import { nothingWaits } from "../support/nothing-waits.ts";
 import { makeRandom } from "../support/random.ts";
 
 test("every kind of target gives exactly its rows, in a new cluster that never writes to the source", async (t) => {
@@ -95,6 +96,7 @@ test("restore in place by command, and undo", async () => {
     "the data from before the restore",
   );
   await node.sql("create table after_undo as select 1");
+  await nothingWaits((statement) => node.sql(statement), "after the undo");
 });
 
 /** As an undo leaves the volume that is killed right behind its promotion: the log has not heard of the new timeline. */
@@ -159,6 +161,7 @@ test("an undo killed between its promotion and the log's acceptance goes on from
   const heir = await bench.run({ env, name: "heir" });
   await heir.ready(120_000);
   assert.equal(await heir.sql("select string_agg(i::text, ',' order by i) from later"), "2,3");
+  await nothingWaits((statement) => heir.sql(statement), "the heir");
 });
 
 test("an undo killed at a seeded moment always ends in the data from before the restore", async () => {
@@ -180,6 +183,7 @@ test("an undo killed at a seeded moment always ends in the data from before the 
       120_000,
       `seed ${seed}: the data from before the restore`,
     );
+    await nothingWaits((statement) => node.sql(statement), `seed ${seed}`);
     await node.remove();
   }
 });

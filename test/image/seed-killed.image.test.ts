@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Bench, seeds } from "../support/image.ts";
+import { nothingWaits } from "../support/nothing-waits.ts";
 import { makeRandom } from "../support/random.ts";
 
 test("a seed killed at a seeded moment always ends in a right server", async (t) => {
@@ -40,6 +41,7 @@ test("a seed killed at a seeded moment always ends in a right server", async (t)
     const last = await bench.run({ env, volume, name: `seeded-${seed}` });
     await last.ready(240_000);
     assert.equal(await last.sql(digest), expected, `seed ${seed}`);
+    await nothingWaits((statement) => last.sql(statement), `seed ${seed}`);
     await last.remove();
     await bench.deleteVolume(volume);
   }

@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Bench, seeds, type ImageNode } from "../support/image.ts";
+import { nothingWaits } from "../support/nothing-waits.ts";
 import { Ledger, percentile } from "../support/ledger.ts";
 import { makeRandom } from "../support/random.ts";
 
@@ -64,6 +65,7 @@ async function trial(bench: Bench, seed: number): Promise<number | null> {
   );
   // The second life is archived too.
   await second.sql("insert into ledger (id) select max(id) + 1 from ledger");
+  await nothingWaits((statement) => second.sql(statement), `seed ${seed}`);
   await second.remove();
   return age;
 }
