@@ -168,7 +168,7 @@ async function reinit(node: NodeContext, cluster: Cluster, name: string | null):
   return { exit: 0, lines: [`OK: ${own} puts its data aside and fills its volume again`] };
 }
 
-/** What a promotion without fence or evidence risks is said, and done only when it is wanted all the same. */
+/** What a promotion without evidence risks is said, and done only when it is wanted all the same. */
 function promoteByForce(node: NodeContext, cluster: Cluster, isForced: boolean): SocketAnswer {
   const { mind } = cluster;
   if (mind.standing !== "standby")
@@ -179,6 +179,7 @@ function promoteByForce(node: NodeContext, cluster: Cluster, isForced: boolean):
     ...(mind.roster?.inSync == null
       ? []
       : ["commits that were acknowledged by another standby may be missing here: they are lost"]),
+    "it still takes a fence: while the store does not answer nobody is promoted, and after about half a minute the order is void",
   ];
   if (!isForced) return { exit: 2, lines: [...risks, "nothing was done: add --force"] };
   node.log.error("promoted by force: an operator takes the risk", { because: mind.because });
