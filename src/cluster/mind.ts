@@ -220,8 +220,7 @@ export class Mind {
     }
     if (next.kind === "open") return [];
     this.#because = next.because;
-    this.#waiting.isHandedOver = false;
-    this.#waiting.isForced = false;
+    this.#waiting.endOrders();
     this.#waiting.notBeforeMs = nowMs + EFFORT_PAUSE_MS;
     if (next.kind === "abandoned") {
       this.#become("standby", nowMs);
@@ -239,10 +238,10 @@ export class Mind {
     return true;
   }
 
-  /** An operator takes the risk: no evidence is asked, and nobody has to vouch for this copy. */
+  /** An operator takes the risk: no evidence is asked, and nobody has to vouch for this copy. For this outage, not for one that comes later. */
   onForced(nowMs: number): void {
     this.#awake(nowMs);
-    this.#waiting.isForced = true;
+    this.#waiting.force(nowMs);
   }
 
   /** A primary that began without the store has taken the log over (G7). */
@@ -310,7 +309,7 @@ export class Mind {
   #candidateTurn(views: readonly MemberView[], nowMs: number, effects: Effect[]): void {
     if (this.#gate?.kind !== "running") return;
     const { begunMs, timeline, step } = this.#gate;
-    const self = { ...this.#asCandidate(), isForced: this.#waiting.isForced };
+    const self = { ...this.#asCandidate(), isForced: this.#waiting.isForced(nowMs) };
     const lead = leaderSince(views, begunMs);
     // Once pg_promote was called there is no way back but the log's word.
     const isReversible = timeline === null && !(step === "promote" && this.#gateBusy);
@@ -330,7 +329,7 @@ export class Mind {
     if (doors.kind !== "open") return;
     this.#gate = openGate(this.#gate);
     this.#standing = "primary";
-    this.#waiting.isHandedOver = false;
+    this.#waiting.endOrders();
   }
 
   #contenderTurn(views: readonly MemberView[], nowMs: number, effects: Effect[]): void {

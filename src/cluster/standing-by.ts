@@ -12,8 +12,8 @@ export class StandingBy {
   readonly #startedMs: number;
   /** The primary stopped, and asked this node to take over. */
   isHandedOver = false;
-  /** An operator promotes by force. */
-  isForced = false;
+  /** Until when an operator's order to promote by force stands. */
+  #forcedUntilMs = -Infinity;
   /** After a gate that brought nothing. */
   notBeforeMs = 0;
   #passedOverSinceMs: number | null = null;
@@ -22,6 +22,20 @@ export class StandingBy {
     this.#options = options;
     this.#rules = rules;
     this.#startedMs = startedMs;
+  }
+
+  force(nowMs: number): void {
+    this.#forcedUntilMs = nowMs + FORCED_FOR_MS;
+  }
+
+  isForced(nowMs: number): boolean {
+    return nowMs < this.#forcedUntilMs;
+  }
+
+  /** What was asked of this standby is done, or void. */
+  endOrders(): void {
+    this.isHandedOver = false;
+    this.#forcedUntilMs = -Infinity;
   }
 
   /** A primary is in sight: patience begins anew. */
@@ -38,7 +52,7 @@ export class StandingBy {
     log: LogGlimpses,
     nowMs: number,
   ): Evidence | null {
-    if (this.isForced) return { kind: "begin", because: "an operator promotes by force" };
+    if (this.isForced(nowMs)) return { kind: "begin", because: "an operator promotes by force" };
     if (nowMs < this.notBeforeMs && !this.isHandedOver) return null;
     const isIn = (name: string): boolean => roster === null || roster.members.includes(name);
     const inSight = views.flatMap(({ sight, report }) => (sight.kind === "alive" ? (report ?? []) : []));
@@ -69,3 +83,6 @@ export class StandingBy {
     return evidence;
   }
 }
+
+/** A primary that was just lost may count as seen for some seconds yet; longer than that and a gate together takes. */
+const FORCED_FOR_MS = 60_000;

@@ -31,6 +31,14 @@ test("a promotion by force that gets no fence ends with its gate, and nothing is
     assert.deepEqual(steps(mind, nowMs), [], "the order is void");
 });
 
+test("an order to promote by force that found no occasion is void after a minute", () => {
+  const mind = standby();
+  mind.onForced(20);
+  assert.deepEqual(steps(mind, 60_030), []);
+  mind.onForced(60_040);
+  assert.deepEqual(steps(mind, 60_050), ["fence"]);
+});
+
 /** A standby that never heard of a primary. */
 function standby(): Mind {
   const self = { name: "n1", region: "", priority: 100, eligible: true, incarnation: "i", build: "1" };
