@@ -31,11 +31,14 @@ async function diverged(): Promise<
   await old.psql(
     "create role rewinder superuser login password 'rewinder-password_1'; create table t (what text)",
   );
-  await old.run("pg_basebackup", ["-D", `${old.root}/next`, "-R", "-X", "stream", "-c", "fast"]);
+  // Without --write-recovery-conf: pg_rewind would copy its postgresql.auto.conf, and the old primary would follow itself.
+  await old.run("pg_basebackup", ["-D", `${old.root}/next`, "-X", "stream", "-c", "fast"]);
+  await writeFile(join(old.root, "next", "standby.signal"), "");
+  giveTo(user, join(old.root, "next", "standby.signal"));
   const next = await scratchPostgres({
     dataDirectory: `${old.root}/next`,
     tcp: true,
-    conf: ["archive_mode = off"],
+    conf: ["archive_mode = off", `primary_conninfo = 'host=${old.host} port=${old.port} user=postgres'`],
     hba: ["host all rewinder 127.0.0.1/32 scram-sha-256", "host all all all reject"],
   });
   await old.psql("insert into t values ('both')");
