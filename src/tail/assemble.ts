@@ -1,6 +1,7 @@
 // Accepted bytes on a path of timelines, put together from slots, base and wal_005 (R3, L7).
 
-import { type Lsn, ZERO_LSN, formatLsn, lsnOf, minLsn } from "../wal/lsn.ts";
+import { freePiece } from "../base/bytes.ts";
+import { type Lsn, ZERO_LSN, addBytes, formatLsn, minLsn } from "../wal/lsn.ts";
 import { type RecordEnd, type WalSource, findRecordEnd } from "../wal/record-end.ts";
 import { RecordWalk, type WalkOptions } from "../wal/record.ts";
 import { type Segment, segmentAt, segmentEnd, segmentName, segmentStart } from "../wal/segment-name.ts";
@@ -17,6 +18,7 @@ import { LogUseError, PublishedMissingError, WalGapError } from "./errors.ts";
 import { type BodySource, type LiveSlot, loadBody } from "./live-slot.ts";
 import type { LogView } from "./read.ts";
 import type { LogTip } from "./run.ts";
+import { isStoredPlain } from "./slot.ts";
 
 /** The plain bytes of a complete segment (or of its `.partial`) in wal_005, or null when it is not there. Throws StoreError. */
 export type PublishedSource = (segment: Segment, isPartial: boolean) => Promise<Uint8Array | null>;
@@ -41,8 +43,8 @@ export async function* readAccepted(
   for (let at = from; at < to;) {
     const piece = await pieces.at(at, to);
     if (piece === null || piece.byteLength === 0) return;
+    at = addBytes(at, piece.byteLength);
     yield piece;
-    at = lsnOf(at + BigInt(piece.byteLength));
   }
 }
 
@@ -56,12 +58,49 @@ export async function* mustReadAccepted(
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let at = from;
   for await (const piece of readAccepted(view, path, from, to, tools)) {
+    at = addBytes(at, piece.byteLength);
     yield piece;
-    at = lsnOf(at + BigInt(piece.byteLength));
   }
-  if (at >= to) return;
-  const segment = segmentAt(ownerAt(path, at), at, view.identity.segmentBytes);
-  throw new PublishedMissingError(segmentName(segment, view.identity.segmentBytes));
+  if (at < to) throw missingAt(view, path, at);
+}
+
+/** As mustReadAccepted, into `target`, whose first byte is the one at `from`. What had to be unpacked for it is freed on the way. */
+export async function fillAccepted(
+  view: LogView,
+  path: TimelinePath,
+  from: Lsn,
+  to: Lsn,
+  target: Uint8Array,
+  tools: AssembleTools,
+): Promise<void> {
+  const at = addBytes(from, await copyAccepted(view, path, from, to, target, tools));
+  if (at < to) throw missingAt(view, path, at);
+}
+
+/** Copies what `readAccepted` yields and says how many bytes that was. */
+async function copyAccepted(
+  view: LogView,
+  path: TimelinePath,
+  from: Lsn,
+  to: Lsn,
+  target: Uint8Array,
+  tools: AssembleTools,
+): Promise<number> {
+  const pieces = new Pieces(view, path, tools);
+  let filled = 0;
+  for (let at = from; at < to; at = addBytes(from, filled)) {
+    const piece = await pieces.at(at, to);
+    if (piece === null || piece.byteLength === 0) break;
+    target.set(piece, filled);
+    filled += piece.byteLength;
+    pieces.letGo(); // empties `piece`
+  }
+  return filled;
+}
+
+function missingAt(view: LogView, path: TimelinePath, at: Lsn): PublishedMissingError {
+  const { segmentBytes } = view.identity;
+  return new PublishedMissingError(segmentName(segmentAt(ownerAt(path, at), at, segmentBytes), segmentBytes));
 }
 
 /** What the log has of one segment for a target path. */
@@ -95,11 +134,7 @@ export async function assembleSegment(
   const clip = left === null ? end : minLsn(end, left);
   if (clip <= start) return absent(`the target's path leaves the timeline at ${formatLsn(clip)}`);
   const bytes = new Uint8Array(segmentBytes);
-  let filled = 0;
-  for await (const piece of readAccepted(view, own, start, clip, tools)) {
-    bytes.set(piece, filled);
-    filled += piece.byteLength;
-  }
+  const filled = await copyAccepted(view, own, start, clip, bytes, tools);
   return filled === 0 ? absent("the log accepted nothing of it") : { kind: "assembled", bytes, filled };
 }
 
@@ -165,6 +200,8 @@ class Pieces {
   readonly #tools: AssembleTools;
   #baseBody: Uint8Array | null = null;
   #published: PublishedPiece | null = null;
+  /** The body of the slot that the last piece was cut from, when it was unpacked for it. */
+  #unpacked: Uint8Array | null = null;
 
   constructor(view: LogView, path: TimelinePath, tools: AssembleTools) {
     this.#view = view;
@@ -188,6 +225,12 @@ class Pieces {
     );
   }
 
+  /** Frees what was unpacked for the last piece, which is empty then. A collection would let some 64 MB gather first. */
+  letGo(): void {
+    if (this.#unpacked !== null) freePiece(this.#unpacked);
+    this.#unpacked = null;
+  }
+
   async #fromSlot(timeline: number, at: Lsn, limit: Lsn): Promise<Uint8Array | null> {
     const slot = findSlot(this.#view.slots, timeline, at);
     if (slot === null) return null;
@@ -195,6 +238,7 @@ class Pieces {
     if (header.kind === "gap") throw new WalGapError(timeline, header.start, header.end);
     if (header.kind !== "data") return null;
     const body = await this.#again(slot.key, () => loadBody(slot, this.#tools, this.#tools.signal));
+    if (!isStoredPlain(header)) this.#unpacked = body;
     return cut(body, header.start, at, minLsn(limit, header.end));
   }
 

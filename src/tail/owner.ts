@@ -1,12 +1,12 @@
 // The owner of the log: writes slots, publishes, makes bases. Ties the rules together for the streamer.
 
 import { invariant, messageOf } from "../base/errors.ts";
-import { type Lsn, formatLsn, lsnOf } from "../wal/lsn.ts";
+import { type Lsn, bytesBetween, formatLsn, lsnOf } from "../wal/lsn.ts";
 import { type RecordEnd, commitTimeOf } from "../wal/record-end.ts";
 import { RecordWalk } from "../wal/record.ts";
 import { type Segment, segmentEnd, segmentFloor, segmentName } from "../wal/segment-name.ts";
 import { type TimelinePath, isOnPath } from "../wal/timeline-path.ts";
-import { type AssembleTools, mustReadAccepted, recordEndOfLog, requireTip } from "./assemble.ts";
+import { type AssembleTools, fillAccepted, recordEndOfLog, requireTip } from "./assemble.ts";
 import { watchBranches } from "./branch-watch.ts";
 import { Change } from "./change.ts";
 import { LogUseError } from "./errors.ts";
@@ -129,9 +129,9 @@ export class LogOwner {
 
   /** Accepted bytes `[from, to)` of a path, whole. */
   async read(path: TimelinePath, from: Lsn, to: Lsn): Promise<Uint8Array> {
-    const pieces: Uint8Array[] = [];
-    for await (const piece of mustReadAccepted(this.view, path, from, to, this.#assemble)) pieces.push(piece);
-    return Buffer.concat(pieces);
+    const bytes = new Uint8Array(bytesBetween(from, to));
+    await fillAccepted(this.view, path, from, to, bytes, this.#assemble);
+    return bytes;
   }
 
   /** Starts writing, once the junction allowed it. The backlog of publications (P2) and the sweep (D3) begin in the background. */

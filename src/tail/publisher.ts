@@ -1,10 +1,10 @@
 // The owner's publishing to wal_005 from what the log accepted (P1 to P3): segments a few at once, everything else in its turn.
 // The oldest debt bounds the next base (D1), so the order in which those behind it are paid proves nothing and promises nothing.
 
+import { freePiece } from "../base/bytes.ts";
 import { messageOf } from "../base/errors.ts";
-import { bytesBetween } from "../wal/lsn.ts";
 import { type Segment, historyName, segmentEnd, segmentName, segmentStart } from "../wal/segment-name.ts";
-import { type AssembleTools, mustReadAccepted } from "./assemble.ts";
+import { type AssembleTools, fillAccepted } from "./assemble.ts";
 import { Change } from "./change.ts";
 import { LogUseError, PublishConflictError, StaleViewError, WalGapError } from "./errors.ts";
 import type { Debt, Owed } from "./owed.ts";
@@ -128,10 +128,12 @@ export class Publisher {
     const { tools, view } = this.#options;
     const base = view().base;
     try {
-      const { name, plain } = await this.#content(debt.owed);
+      const { name, plain, isOwn } = await this.#content(debt.owed);
       const outcome = await publishObject(name, plain, this.#isFirst, tools);
       this.#isFirst = false;
       this.#remember(name, plain);
+      // What went to the store was made of it; a request that is repeated or late reads that.
+      if (isOwn && tools.codec.compression.method !== "none") freePiece(plain);
       tools.log.debug("published", { name, outcome });
       return true;
     } catch (error) {
@@ -151,15 +153,20 @@ export class Publisher {
     }
   }
 
-  async #content(owed: Owed): Promise<{ name: string; plain: Uint8Array }> {
+  async #content(owed: Owed): Promise<Content> {
     const segmentBytes = this.#segmentBytes;
     switch (owed.kind) {
       case "history":
-        return { name: historyName(owed.timeline), plain: await this.#history(owed.timeline) };
-      case "segment":
-        return { name: segmentName(owed.segment, segmentBytes), plain: await this.#segment(owed) };
-      case "partial":
-        return { name: segmentName(owed.segment, segmentBytes) + PARTIAL, plain: await this.#segment(owed) };
+        return { name: historyName(owed.timeline), plain: await this.#history(owed.timeline), isOwn: false };
+      case "segment": {
+        const name = segmentName(owed.segment, segmentBytes);
+        const kept = this.#takeKept(owed.segment);
+        return { name, plain: kept ?? (await this.#readBack(owed)), isOwn: kept === null };
+      }
+      case "partial": {
+        const name = segmentName(owed.segment, segmentBytes) + PARTIAL;
+        return { name, plain: await this.#readBack(owed), isOwn: true };
+      }
       default:
         return owed satisfies never;
     }
@@ -177,26 +184,12 @@ export class Publisher {
   }
 
   /** The whole segment as its path composes it; a partial one is padded with zeros. */
-  async #segment(owed: Exclude<Owed, { kind: "history" }>): Promise<Uint8Array> {
+  async #readBack(owed: Exclude<Owed, { kind: "history" }>): Promise<Uint8Array> {
     const { segment, path } = owed;
     const start = segmentStart(segment, this.#segmentBytes);
     const end = owed.kind === "partial" ? owed.end : segmentEnd(segment, this.#segmentBytes);
-    if (owed.kind === "segment") {
-      const kept = this.#takeKept(segment);
-      if (kept !== null) return kept;
-    }
     const plain = new Uint8Array(this.#segmentBytes);
-    let at = start;
-    for await (const piece of mustReadAccepted(
-      this.#options.view(),
-      path,
-      start,
-      end,
-      this.#options.assemble,
-    )) {
-      plain.set(piece, bytesBetween(start, at));
-      at = (at + BigInt(piece.byteLength)) as typeof at;
-    }
+    await fillAccepted(this.#options.view(), path, start, end, plain, this.#options.assemble);
     return plain;
   }
 
@@ -218,6 +211,13 @@ export class Publisher {
   get #segmentBytes(): number {
     return this.#options.view().identity.segmentBytes;
   }
+}
+
+interface Content {
+  readonly name: string;
+  readonly plain: Uint8Array;
+  /** Nobody else looks at `plain`, so that it can be freed once it stands in wal_005. */
+  readonly isOwn: boolean;
 }
 
 const LIMITS = {

@@ -1,6 +1,7 @@
 // Reading the log (R1, R2): listings and gets in their order. Takers, readers and drills use this one function.
 
 import { type Clock, systemClock } from "../base/clock.ts";
+import { freePiece } from "../base/bytes.ts";
 import { asError } from "../base/errors.ts";
 import { type Log, silentLog } from "../base/log.ts";
 import { type Backoff, retry } from "../base/retry.ts";
@@ -13,7 +14,7 @@ import { BASE_PREFIX, LOG_PREFIX, type LogName, keyBefore, parseLogKey, slotKey 
 import { type LiveBase, type LiveSlot, getBytes } from "./live-slot.ts";
 import { mapPool } from "./pool.ts";
 import { type ClusterIdentity, type LogState, acceptSlot, stateAtBase } from "./run.ts";
-import { type ReadObject, SLOT_BYTES_MOST, WINDOW, decodeObject, openBody } from "./slot.ts";
+import { type ReadObject, SLOT_BYTES_MOST, WINDOW, decodeObject, isStoredPlain, openBody } from "./slot.ts";
 
 /** The log as it was read or as its owner wrote it. Immutable. */
 export interface LogView extends LogState {
@@ -226,6 +227,9 @@ class Reader {
     const object = attempt(() => decodeObject(key, bytes));
     if (object instanceof Error) return { key, name, content: object, bodyFault: null, isKept: false };
     const body = await openBody(key, object, cipher).catch(asError);
+    const historyBody = object.header.kind === "history" && !(body instanceof Error) ? body : null;
+    const isDone = historyBody === null && !(body instanceof Error) && !isStoredPlain(object.header);
+    if (isDone) freePiece(body); // looked at: up to 4 MiB a slot, of which a collection would let some 64 MB gather
     const isKept = object.sealedBody.byteLength <= this.#keepBytes;
     if (isKept) this.#keepBytes -= object.sealedBody.byteLength;
     const content = {
@@ -233,7 +237,7 @@ class Reader {
       object: isKept
         ? object
         : { ...object, headerBytes: Uint8Array.from(object.headerBytes), sealedBody: NOTHING },
-      historyBody: object.header.kind === "history" && !(body instanceof Error) ? body : null,
+      historyBody,
     };
     return { key, name, content, bodyFault: body instanceof Error ? body : null, isKept };
   }

@@ -1,4 +1,5 @@
-// The bytes of one segment while it fills, in one growing buffer.
+// The bytes of one segment while it fills, in one buffer. The kernel gives its pages as they are first written, so that an empty
+// segment costs nothing, and nothing is copied into larger buffers on the way.
 
 import { invariant } from "../base/errors.ts";
 import { type Lsn, bytesBetween, lsnOf } from "../wal/lsn.ts";
@@ -41,8 +42,7 @@ export class SegmentBytes {
     invariant(bytes.byteLength <= this.room, `${bytes.byteLength} bytes, room for ${this.room}`);
     const filled = this.#filled + bytes.byteLength;
     if (filled > this.#buffer.byteLength) {
-      const larger = Math.min(this.#segmentBytes, Math.max(filled, this.#buffer.byteLength * 2, LEAST_BYTES));
-      const buffer = new Uint8Array(larger);
+      const buffer = new Uint8Array(this.#segmentBytes);
       buffer.set(this.#buffer.subarray(0, this.#filled));
       this.#buffer = buffer;
     }
@@ -56,5 +56,3 @@ export class SegmentBytes {
     return this.#buffer.subarray(bytesBetween(this.start, from), bytesBetween(this.start, to));
   }
 }
-
-const LEAST_BYTES = 64 * 1024;

@@ -146,8 +146,7 @@ export async function finishObject<H extends ObjectHeader>(
   const { header, headerBytes } = described;
   const compression =
     header.codec === codec.compression.method ? codec.compression : { method: header.codec };
-  const isPlain = header.codec === "none" && header.cipher === "none";
-  const sealed = isPlain ? body : await seal(body, { compression, cipher: codec.cipher });
+  const sealed = isStoredPlain(header) ? body : await seal(body, { compression, cipher: codec.cipher });
   const bytes = new Uint8Array(PREFIX_BYTES + headerBytes.byteLength + sealed.byteLength);
   bytes.set(MAGIC);
   new DataView(bytes.buffer).setUint32(MAGIC.byteLength, headerBytes.byteLength, true);
@@ -186,6 +185,10 @@ export function decodeObject(key: string, bytes: Uint8Array): ReadObject {
   };
 }
 
+/** The sealed body is the body itself: `openBody` then gives a view of it, and memory of its own otherwise. */
+export const isStoredPlain = ({ codec, cipher }: Pick<ObjectHeader, "codec" | "cipher">): boolean =>
+  codec === "none" && cipher === "none";
+
 /** The plain body, checked against length and hash. Throws LogDamagedError, or LogUnreadableError when the key does not fit. */
 export async function openBody(key: string, object: ReadObject, cipher: Cipher): Promise<Uint8Array> {
   const { header, sealedBody } = object;
@@ -195,7 +198,7 @@ export async function openBody(key: string, object: ReadObject, cipher: Cipher):
     );
   }
   let body = sealedBody;
-  if (header.codec !== "none" || header.cipher !== "none") {
+  if (!isStoredPlain(header)) {
     try {
       body = await open(
         sealedBody,

@@ -163,9 +163,9 @@ export const PLANTED_BUGS: readonly PlantedBug[] = [
     name: "the child's copy of the fork's segment lacks the parent's bytes",
     breaks: "R3 b",
     file: "tail/publisher.ts",
-    find: "let at = start;",
+    find: "await fillAccepted(this.#options.view(), path, start, end, plain, this.#options.assemble);",
     replace:
-      "let at = start; { const { begin } = path.at(-1)!; if (begin > start && owed.kind === 'segment') { for await (const piece of mustReadAccepted(this.#options.view(), path, begin, end, this.#options.assemble)) { plain.set(piece, bytesBetween(start, begin)); return plain; } } }",
+      "const { begin } = path.at(-1)!; const from = owed.kind === 'segment' && begin > start ? begin : start; await fillAccepted(this.#options.view(), path, from, end, plain.subarray(Number(from - start)), this.#options.assemble);",
   },
   {
     name: "a segment that the path leaves is served whole",
