@@ -19,6 +19,8 @@ const CALM_MS = 15_000;
 interface Sample {
   readonly atMs: number;
   readonly mb: number;
+  /** Of it what the machine cannot take back: all but the pages of programs and libraries. */
+  readonly ownMb: number;
 }
 
 let peak = 0;
@@ -48,8 +50,8 @@ async function during(what: string, work: () => Promise<unknown>): Promise<void>
   const over = new AbortController();
   const watch = (async () => {
     while (!over.signal.aborted) {
-      const { mb, most } = await resident();
-      if (mb > 0) samples.push({ atMs: performance.now() - began, mb });
+      const { mb, ownMb, most } = await resident();
+      if (mb > 0) samples.push({ atMs: performance.now() - began, mb, ownMb });
       peak = Math.max(peak, most);
       await sleep(500);
     }
@@ -61,19 +63,20 @@ async function during(what: string, work: () => Promise<unknown>): Promise<void>
     await watch;
   }
   const most = Math.max(...samples.map(({ mb }) => mb));
+  const mostOwn = Math.max(...samples.map(({ ownMb }) => ownMb));
   const last = samples.at(-1)?.mb ?? Number.NaN;
   const half = samples.slice(Math.floor(samples.length / 2));
   console.log(
-    `${what}: most ${most.toFixed(0)} MB, at its end ${last.toFixed(0)} MB, ${slope(half).toFixed(1)} MB a minute; most ever ${peak.toFixed(0)} MB`,
+    `${what}: most ${most.toFixed(0)} MB (its own ${mostOwn.toFixed(0)} MB), at its end ${last.toFixed(0)} MB, ${slope(half).toFixed(1)} MB a minute; most ever ${peak.toFixed(0)} MB`,
   );
 }
 
-/** VmRSS of the supervisor and VmHWM, its highest ever, in MB; 0 while there is none. */
-async function resident(): Promise<{ readonly mb: number; readonly most: number }> {
+/** VmRSS of the supervisor, RssAnon of it, and VmHWM, its highest ever, in MB; 0 while there is none. */
+async function resident(): Promise<{ readonly mb: number; readonly ownMb: number; readonly most: number }> {
   const ran = await node.shell("cat /proc/$(cut -d' ' -f1 /proc/1/task/1/children)/status");
   const mbOf = (name: string): number =>
     Number(new RegExp(`${name}:\\s*(\\d+) kB`).exec(ran.stdout)?.[1] ?? 0) / 1024;
-  return { mb: mbOf("VmRSS"), most: mbOf("VmHWM") };
+  return { mb: mbOf("VmRSS"), ownMb: mbOf("RssAnon"), most: mbOf("VmHWM") };
 }
 
 /** Least squares, in MB a minute. */
