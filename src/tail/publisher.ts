@@ -52,11 +52,13 @@ export class Publisher {
     return this.#conflict?.error ?? null;
   }
 
-  /** Keeps the bytes of a segment that has just filled, to save reading them back; the oldest go when there are many. */
+  /**
+   * Keeps the bytes of a segment that has just filled, to save reading them back. While there are many it is not kept: debts are paid in the
+   * order in which segments fill, so that it is the one that is needed last.
+   */
   keep(timeline: number, bytes: SegmentBytes): void {
-    this.#kept.push({ timeline, bytes });
     const limit = Math.max(1, Math.floor(LIMITS.keptBytes / this.#segmentBytes));
-    if (this.#kept.length > limit) this.#kept.shift();
+    if (this.#kept.length < limit) this.#kept.push({ timeline, bytes });
   }
 
   owe(debts: readonly Debt[]): void {
@@ -195,12 +197,13 @@ export class Publisher {
 
   #takeKept(segment: Segment): Uint8Array | null {
     const start = segmentStart(segment, this.#segmentBytes);
-    const found = this.#kept.find(
+    const index = this.#kept.findIndex(
       ({ timeline, bytes }) => timeline === segment.timeline && bytes.start === start && bytes.isFull,
     );
-    if (found === undefined) return null;
-    this.#kept = this.#kept.filter((each) => each !== found);
-    return found.bytes.slice(start, found.bytes.end);
+    if (index < 0) return null;
+    // With those before it, should there be any: their turn is over, and they would stand in the way for ever.
+    const { bytes } = this.#kept.splice(0, index + 1).at(-1)!;
+    return bytes.slice(start, bytes.end);
   }
 
   #remember(name: string, plain: Uint8Array): void {

@@ -14,7 +14,7 @@ const MIB = 1n << 20n;
 const FIRST = 16n;
 /** Name of the segment at this place, counted from the first that the log holds. */
 const nameOf = (index: number): string =>
-  `0000000100000000000000${(FIRST + BigInt(index)).toString(16).padStart(2, "0")}`;
+  `0000000100000000000000${(FIRST + BigInt(index)).toString(16).padStart(2, "0").toUpperCase()}`;
 const keyOf = (index: number): string => `wal_005/${nameOf(index)}`;
 
 /** `count` whole segments, settled. */
@@ -95,6 +95,46 @@ test("a base does not pass a segment that is still owed, though later ones are p
   await second.begin({ kind: "continue" });
   await second.whenAllPublished(t.signal);
   for (let index = 0; index < 4; index += 1) await assertPublished(bench, wal, index);
+});
+
+test("of a backlog that goes on, only what no memory was left for is read back from the log", async (t) => {
+  const bench = new LogBench({ signal: t.signal });
+  const wal = bench.wal();
+  const { memory } = bench;
+  const waiting: (() => void)[] = [];
+  let reads = 0;
+  bench.store = overriding(memory, {
+    create: async (key, body, signal) => {
+      if (key.startsWith("wal_005/"))
+        await new Promise<void>((resolve) => {
+          waiting.push(resolve);
+          signal.addEventListener("abort", () => resolve());
+        });
+      return memory.create(key, body, signal);
+    },
+    get: async (key, ...rest) => {
+      if (key.startsWith("tail_v1/log/")) reads += 1; // a slot each, as `fill` makes one of every segment
+      return memory.get(key, ...rest);
+    },
+  });
+  await using owner = await bench.found(wal);
+  const [lanes, kept, unkept, rounds] = [3, 64, 10, 40];
+  await fill(owner, wal, lanes);
+  await until(() => waiting.length === lanes);
+  await fill(owner, wal, kept + unkept);
+  for (let round = 1; round <= rounds; round += 1) {
+    waiting.shift()!();
+    await until(() => waiting.length === lanes);
+    assert.equal(published(bench).length, round);
+    await fill(owner, wal, 1);
+  }
+  assert.equal(reads, 0);
+  const all = lanes + kept + unkept + rounds;
+  const paying = setInterval(() => waiting.shift()?.());
+  await owner.whenAllPublished(t.signal);
+  clearInterval(paying);
+  assert.equal(reads, unkept);
+  for (let index = 0; index < all; index += 1) await assertPublished(bench, wal, index);
 });
 
 test("a history waits for every segment before it, and the child's segments wait for the history", async (t) => {
