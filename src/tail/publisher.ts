@@ -130,12 +130,11 @@ export class Publisher {
     const { tools, view } = this.#options;
     const base = view().base;
     try {
-      const { name, plain, isOwn } = await this.#content(debt.owed);
+      const { name, plain, letGo } = await this.#content(debt.owed);
       const outcome = await publishObject(name, plain, this.#isFirst, tools);
       this.#isFirst = false;
       this.#remember(name, plain);
-      // What went to the store was made of it; a request that is repeated or late reads that.
-      if (isOwn && tools.codec.compression.method !== "none") freePiece(plain);
+      letGo(tools.codec.compression.method === "none");
       tools.log.debug("published", { name, outcome });
       return true;
     } catch (error) {
@@ -159,15 +158,21 @@ export class Publisher {
     const segmentBytes = this.#segmentBytes;
     switch (owed.kind) {
       case "history":
-        return { name: historyName(owed.timeline), plain: await this.#history(owed.timeline), isOwn: false };
+        return {
+          name: historyName(owed.timeline),
+          plain: await this.#history(owed.timeline),
+          letGo: () => undefined,
+        };
       case "segment": {
         const name = segmentName(owed.segment, segmentBytes);
         const kept = this.#takeKept(owed.segment);
-        return { name, plain: kept ?? (await this.#readBack(owed)), isOwn: kept === null };
+        // Its slots are settled, so that nobody but the writer may still look at it, and that one asks whether it is there.
+        if (kept !== null) return { name, plain: kept.all, letGo: (isLent) => kept.letGo(isLent) };
+        return readBack(name, await this.#readBack(owed));
       }
       case "partial": {
         const name = segmentName(owed.segment, segmentBytes) + PARTIAL;
-        return { name, plain: await this.#readBack(owed), isOwn: true };
+        return readBack(name, await this.#readBack(owed));
       }
       default:
         return owed satisfies never;
@@ -195,15 +200,14 @@ export class Publisher {
     return plain;
   }
 
-  #takeKept(segment: Segment): Uint8Array | null {
+  #takeKept(segment: Segment): SegmentBytes | null {
     const start = segmentStart(segment, this.#segmentBytes);
     const index = this.#kept.findIndex(
       ({ timeline, bytes }) => timeline === segment.timeline && bytes.start === start && bytes.isFull,
     );
     if (index < 0) return null;
     // With those before it, should there be any: their turn is over, and they would stand in the way for ever.
-    const { bytes } = this.#kept.splice(0, index + 1).at(-1)!;
-    return bytes.slice(start, bytes.end);
+    return this.#kept.splice(0, index + 1).at(-1)!.bytes;
   }
 
   #remember(name: string, plain: Uint8Array): void {
@@ -219,9 +223,17 @@ export class Publisher {
 interface Content {
   readonly name: string;
   readonly plain: Uint8Array;
-  /** Nobody else looks at `plain`, so that it can be freed once it stands in wal_005. */
-  readonly isOwn: boolean;
+  /** Frees `plain`, which stands in wal_005 now; not by hand when it was lent to the store itself, where a late request may read it. */
+  readonly letGo: (isLent: boolean) => void;
 }
+
+const readBack = (name: string, plain: Uint8Array): Content => ({
+  name,
+  plain,
+  letGo: (isLent) => {
+    if (!isLent) freePiece(plain);
+  },
+});
 
 const LIMITS = {
   atOnce: 3, // each holds a segment and its sealed bytes

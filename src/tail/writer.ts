@@ -47,7 +47,7 @@ export interface NewTimeline {
 export class LogWriter {
   readonly #options: WriterOptions;
   #open: SegmentBytes;
-  /** The segment before, if this writer filled it: a second source may still hand over its bytes. */
+  /** The segment before, if this writer filled it: until it is published a second source may still hand over its bytes. */
   #full: SegmentBytes | null = null;
   #walk: RecordWalk;
   #batch: Batch | null = null;

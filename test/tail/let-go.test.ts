@@ -7,6 +7,7 @@ import { cipherOf, noCipher } from "../../src/codec/encryption.ts";
 import type { Codec } from "../../src/codec/seal.ts";
 import { type ObjectStore, StoreError } from "../../src/storage/object-store.ts";
 import { readAccepted } from "../../src/tail/assemble.ts";
+import { LogUseError } from "../../src/tail/errors.ts";
 import type { LogOwner } from "../../src/tail/owner.ts";
 import { fetchPublished, publishedSource } from "../../src/tail/publish.ts";
 import { SegmentBytes } from "../../src/tail/segment-bytes.ts";
@@ -87,9 +88,15 @@ for (const codec of codecs) {
     await write(owner, wal, random);
     await owner.whenAllPublished(t.signal);
     await assertInStore(bench, wal, codec);
-    // W5: a second source hands over the segment before, which is published by now, once more.
-    const before = lsnOf(owner.streamFrom - MIB);
-    await owner.append(before, 1, wal.bytes(before, owner.end));
+    // W5: of the open segment the writer still compares what comes once more; the one before is published and gone.
+    await owner.append(owner.streamFrom, 1, wal.bytes(owner.streamFrom));
+    await assert.rejects(
+      owner.append(lsnOf(owner.streamFrom - MIB), 1, wal.bytes(lsnOf(owner.streamFrom - MIB), owner.end)),
+      LogUseError,
+    );
+    wal.record();
+    await owner.append(owner.end, 1, wal.bytes(owner.end));
+    await owner.flush();
     slow.assertUnchanged();
   });
 
