@@ -8,6 +8,8 @@ import type { MemberView as NodeMemberView } from "./node-view.ts";
 
 interface Row {
   readonly name: string;
+  /** Where the others reach it. */
+  readonly host: string;
   readonly role: string;
   readonly sight: string;
   readonly timeline: number | null;
@@ -103,6 +105,7 @@ function rowOf(cluster: Cluster, report: Report | null, view: MemberView | null,
   const isFollower = lead !== null && report !== null && report.name !== lead.name;
   return {
     name,
+    host: cluster.hostOf(name),
     role: report === null ? "unknown" : describeRole(report),
     sight:
       view === null

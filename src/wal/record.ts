@@ -77,6 +77,7 @@ export class RecordWalk {
       systemId: options.systemId ?? null,
       latestTimeline: 0,
       skipTo: 0,
+      paddedFrom: null,
       seekBytes: 0,
       record: freshRecord(),
       stop: null,
@@ -95,6 +96,11 @@ export class RecordWalk {
 
   get stopped(): WalkStop | null {
     return this.#s.stop;
+  }
+
+  /** First byte behind the last switch record that was walked: from there to the segment's end Postgres writes zeros. Null: there was none. */
+  get paddedFrom(): Lsn | null {
+    return this.#s.paddedFrom === null ? null : lsnOf(BigInt(this.#s.paddedFrom));
   }
 
   /** Takes the bytes that follow; what comes after the walk stopped is counted, not read. */
@@ -327,8 +333,10 @@ export class RecordWalk {
     const info = record.header[16]!;
     const { segmentBytes } = this.#options;
     let end = align8(s.at);
-    if (manager === XLOG_MANAGER && (info & 0xf0) === SWITCH)
+    if (manager === XLOG_MANAGER && (info & 0xf0) === SWITCH) {
       end = Math.ceil(end / segmentBytes) * segmentBytes;
+      s.paddedFrom = s.at;
+    }
     this.#options.onRecord?.({
       start: lsnOf(BigInt(record.start)),
       end: lsnOf(BigInt(end)),
@@ -365,6 +373,7 @@ interface State {
   systemId: bigint | null;
   latestTimeline: number;
   skipTo: number;
+  paddedFrom: number | null;
   seekBytes: number;
   record: RecordState;
   stop: WalkStop | null;

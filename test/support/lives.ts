@@ -117,8 +117,13 @@ export class Lives implements AsyncDisposable {
   async lose(life: Life): Promise<{ readonly end: Lsn }> {
     await life.kill();
     await life.streamer.stop();
+    return { end: await this.end(life) };
+  }
+
+  /** Where the log ends now. */
+  async end(life: Life): Promise<Lsn> {
     const view = await readSourceLog(await sourceOf(life.server, this.store), this.signal);
-    return { end: view!.tip!.end };
+    return view!.tip!.end;
   }
 
   [Symbol.asyncDispose](): Promise<void> {

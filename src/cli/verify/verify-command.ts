@@ -8,6 +8,7 @@ import { describeWindow } from "../../recovery/window.ts";
 import type { ArchiveSource } from "../../archive/archive-source.ts";
 import type { Call, WalgCommand } from "../walg/command.ts";
 import { argumentCount } from "../walg/command.ts";
+import type { RepairReport } from "./repair.ts";
 import { type WalReport, verifyWal } from "./verify-wal.ts";
 
 export const VERIFY: WalgCommand = {
@@ -17,7 +18,7 @@ export const VERIFY: WalgCommand = {
   examples: [
     "holdfast verify                       # is everything there",
     "holdfast verify --content             # reads everything back: hashes, page checksums, WAL records, tail log",
-    "holdfast verify --repair              # pushes missing segments again while this node still has them",
+    "holdfast verify --repair              # creates missing segments while a node of the cluster still has them",
     "holdfast verify --json | jq .verdict",
   ],
   flags: [
@@ -26,7 +27,7 @@ export const VERIFY: WalgCommand = {
     {
       name: "repair",
       kind: "bool",
-      usage: "Push missing segments again from this node's pg_wal or the server's",
+      usage: "Create missing segments from the log, this node's pg_wal, the server's, or another member's",
     },
   ],
   only: "holdfast",
@@ -48,13 +49,18 @@ export interface VerifyResult {
 async function verify(call: Call): Promise<number> {
   const { flags, print, log } = call;
   let result = await verifyAll(call, flags.isOn("content"), call.args);
-  if (flags.isOn("repair") && result.wal.missing.length > 0) {
+  let repair: RepairReport | null = null;
+  if (flags.isOn("repair")) {
     const { repairSegments } = await import("./repair.ts");
-    const repaired = await repairSegments(call, result.wal.missing);
-    log.info(`pushed ${repaired.length} missing segments again`, { segments: repaired.join(" ") });
-    if (repaired.length > 0) result = await verifyAll(call, flags.isOn("content"), call.args);
+    repair = await repairSegments(call, result.wal);
+    log.info(`created ${repair.created.length} missing segments, left ${repair.left.length} as they are`);
+    if (repair.created.length > 0) result = await verifyAll(call, flags.isOn("content"), call.args);
   }
-  print(flags.isOn("json") ? `${JSON.stringify(jsonOf(result), printBigint, 2)}\n` : textOf(result));
+  print(
+    flags.isOn("json")
+      ? `${JSON.stringify(jsonOf(result, repair), printBigint, 2)}\n`
+      : textOf(result, repair),
+  );
   return result.verdict === "ok" ? 0 : 1;
 }
 
@@ -145,7 +151,10 @@ function unique(findings: readonly Finding[]): readonly Finding[] {
   });
 }
 
-function jsonOf({ store, content, backups, wal, findings, verdict }: VerifyResult): unknown {
+function jsonOf(
+  { store, content, backups, wal, findings, verdict }: VerifyResult,
+  repair: RepairReport | null,
+): unknown {
   return {
     verdict,
     store,
@@ -166,13 +175,17 @@ function jsonOf({ store, content, backups, wal, findings, verdict }: VerifyResul
       window: wal.facts === null ? [] : describeWindow(wal.facts.window),
     },
     findings,
+    ...(repair === null ? {} : { repair }),
   };
 }
 
 const printBigint = (_key: string, value: unknown): unknown =>
   typeof value === "bigint" ? String(value) : value;
 
-function textOf({ store, content, backups, wal, findings, verdict }: VerifyResult): string {
+function textOf(
+  { store, content, backups, wal, findings, verdict }: VerifyResult,
+  repair: RepairReport | null,
+): string {
   const lines = [`store     ${store}`];
   for (const backup of backups) {
     const read = content
@@ -187,6 +200,9 @@ function textOf({ store, content, backups, wal, findings, verdict }: VerifyResul
   if (wal.facts !== null)
     for (const sentence of describeWindow(wal.facts.window)) lines.push(`          ${sentence}`);
   for (const { severity, object, fault } of findings) lines.push(`${severity.padEnd(9)} ${object}: ${fault}`);
+  for (const { segment, from } of repair?.created ?? []) lines.push(`created   ${segment}: from ${from}`);
+  for (const { place, because } of repair?.unasked ?? []) lines.push(`unasked   ${place}: ${because}`);
+  for (const { segment, because } of repair?.left ?? []) lines.push(`left      ${segment}: ${because}`);
   lines.push(
     `verdict   ${verdict === "ok" ? "ok" : "FAULTS"}${content ? "" : " (names and descriptions; --content reads everything back)"}`,
   );

@@ -2,7 +2,7 @@
 
 import type { ArchiveSource } from "../../archive/archive-source.ts";
 import { holesBetween, segmentRuns, type SegmentRun } from "../../archive/gaps.ts";
-import { SegmentMissingError } from "../../archive/path-reader.ts";
+import { type PathReader, SegmentMissingError } from "../../archive/path-reader.ts";
 import { listWal, WAL_FOLDER, type WalObject } from "../../archive/wal-catalog.ts";
 import { checkHistory, checkSegment, WalFileDamagedError } from "../../archive/wal-file-check.ts";
 import { BoundsError } from "../../base/bytes.ts";
@@ -16,7 +16,7 @@ import { readWhole, StoreError } from "../../storage/object-store.ts";
 import { addBytes, bytesBetween, formatLsn, type Lsn, maxLsn, minLsn } from "../../wal/lsn.ts";
 import { RecordWalk } from "../../wal/record.ts";
 import { HistoryFileError } from "../../wal/timeline-history.ts";
-import { segmentEnd, segmentName, segmentStart, type WalName } from "../../wal/segment-name.ts";
+import { type Segment, segmentEnd, segmentName, segmentStart, type WalName } from "../../wal/segment-name.ts";
 import { verifyLog } from "./verify-log.ts";
 
 export interface WalReport {
@@ -31,6 +31,12 @@ export interface WalReport {
   readonly facts: ArchiveFacts | null;
   /** Segments that are needed and missing. */
   readonly missing: readonly SegmentRun[];
+  /** Missing in wal_005, and the log has their bytes until its next base. */
+  readonly onlyInLog: readonly SegmentRun[];
+  /** Missing, and no restore along the path reads them. */
+  readonly unneeded: readonly SegmentRun[];
+  /** Segments of the path that are there and damaged; known with `content` only. */
+  readonly damaged: readonly Segment[];
 }
 
 /** Checks the winner's path of timelines, and every other object of the archive. Throws StoreError when the store does not answer. */
@@ -44,15 +50,21 @@ export async function verifyWal(
   for await (const object of listWal(source.store, source.segmentBytes, signal)) objects.push(object);
   const facts = await factsOf(source, findings, signal);
   const missing = facts?.window.missing ?? [];
+  const { onlyInLog, unneeded } = otherHoles(objects, facts);
   findings.push(
     ...missingFindings(missing, source.segmentBytes),
     ...uselessBackups(facts, source.segmentBytes),
-    ...deadHoles(objects, facts, source.segmentBytes),
+    ...holeFindings(
+      onlyInLog,
+      "is missing, and only the log has it, until its next base",
+      source.segmentBytes,
+    ),
+    ...holeFindings(unneeded, "is missing; no restore to the newest timeline needs it", source.segmentBytes),
     ...(await verifyLog(facts?.view ?? null, source, signal)),
   );
   const walked =
     facts === null || !content
-      ? { records: 0, read: new Set<string>() }
+      ? { records: 0, read: new Set<string>(), damaged: [] }
       : await walkPath(facts, findings, signal);
   if (content) await openOthers(objects, walked.read, source, findings, signal);
   const usable = facts?.window.reaches.filter((reach) => reach.usable) ?? [];
@@ -66,6 +78,9 @@ export async function verifyWal(
     findings,
     facts,
     missing,
+    onlyInLog,
+    unneeded,
+    damaged: walked.damaged,
   };
 }
 
@@ -87,7 +102,7 @@ async function factsOf(
 }
 
 /** What an object's fault reads as; null for what is no fault of an object: a store that does not answer. */
-function faultOf(error: unknown, object: string): Finding | null {
+export function faultOf(error: unknown, object: string): Finding | null {
   if (error instanceof StoreError && error.kind !== "damaged") return null;
   const isFault =
     error instanceof AppError || error instanceof HistoryFileError || error instanceof BoundsError;
@@ -123,27 +138,48 @@ function uselessBackups(facts: ArchiveFacts | null, segmentBytes: number): reado
   }));
 }
 
-/** Holes that no replay along the path meets: on timelines that were left, or before the oldest backup. */
-function deadHoles(
+/** Holes that no replay along the path stops at: filled by the log, on timelines that were left, or before the oldest backup. */
+function otherHoles(
   objects: readonly WalObject[],
   facts: ArchiveFacts | null,
-  segmentBytes: number,
-): readonly Finding[] {
-  const needed = new Set((facts?.window.missing ?? []).map((run) => `${run.timeline}/${run.first}`));
+): Pick<WalReport, "onlyInLog" | "unneeded"> {
+  const missing = facts?.window.missing ?? [];
   const segments = objects.flatMap(({ meaning }) => (meaning.kind === "segment" ? [meaning.segment] : []));
-  return holesBetween(segmentRuns(segments))
-    .filter((run) => !needed.has(`${run.timeline}/${run.first}`))
-    .map((run) => ({
-      object: `${WAL_FOLDER}${rangeText(run, segmentBytes)}`,
-      severity: "warning",
-      fault: "is missing; no restore to the newest timeline needs it",
-    }));
+  const isReported = (run: SegmentRun): boolean =>
+    missing.some(
+      ({ timeline, first, last }) => timeline === run.timeline && first <= run.last && run.first <= last,
+    );
+  const holes = holesBetween(segmentRuns(segments)).filter((run) => !isReported(run));
+  const isInLog = (run: SegmentRun): boolean => facts !== null && holdsRun(facts, run);
+  return { onlyInLog: holes.filter(isInLog), unneeded: holes.filter((run) => !isInLog(run)) };
+}
+
+/** The stretch of the log has all of it, under this name. */
+function holdsRun({ window, source, reader }: ArchiveFacts, { timeline, first, last }: SegmentRun): boolean {
+  const { log } = window.wal;
+  const { segmentBytes } = source;
+  const start = segmentStart({ timeline, number: first }, segmentBytes);
+  const end = segmentEnd({ timeline, number: last }, segmentBytes);
+  if (log === null || start < log.from || end > log.end) return false;
+  return segmentsBetween(reader, start, { timeline, number: last }).every(
+    (each) => each.timeline === timeline,
+  );
+}
+
+function holeFindings(runs: readonly SegmentRun[], fault: string, segmentBytes: number): readonly Finding[] {
+  return runs.map((run) => ({
+    object: `${WAL_FOLDER}${rangeText(run, segmentBytes)}`,
+    severity: "warning",
+    fault,
+  }));
 }
 
 interface Walked {
   readonly records: number;
   /** Names of the segments that were read. */
   readonly read: ReadonlySet<string>;
+  /** Segments that do not open, or whose records break off. */
+  readonly damaged: readonly Segment[];
 }
 
 /** Walks the records from the oldest usable backup to the end, over the segments of the path and the log. */
@@ -151,8 +187,9 @@ async function walkPath(facts: ArchiveFacts, findings: Finding[], signal: AbortS
   const { reader, window, source } = facts;
   const { segmentBytes } = source;
   const read = new Set<string>();
+  const damaged: Segment[] = [];
   const start = window.reaches.find((reach) => reach.usable)?.backup.start ?? window.reaches[0]?.backup.start;
-  if (start === undefined) return { records: 0, read };
+  if (start === undefined) return { records: 0, read, damaged };
   const end = maxLsn(window.wal.end, start);
   let records = 0;
   const options = { segmentBytes, systemId: source.systemId, onRecord: (): void => void (records += 1) };
@@ -169,7 +206,11 @@ async function walkPath(facts: ArchiveFacts, findings: Finding[], signal: AbortS
       return null;
     };
     // The object by itself first: a restore takes the log's bytes in the place of a damaged one, and says nothing here.
-    const stored = await reader.stored(segment, signal).catch(note);
+    const stored = await reader.stored(segment, signal).catch((error: unknown) => {
+      const nothing = note(error);
+      damaged.push(segment);
+      return nothing;
+    });
     const got = stored ?? (await reader.segment(segment, signal).catch(note));
     if (got !== null && got.kind !== "absent") {
       read.add(name);
@@ -188,6 +229,8 @@ async function walkPath(facts: ArchiveFacts, findings: Finding[], signal: AbortS
         severity: "error",
         fault: `the records end at ${formatLsn(walk.recordEnd ?? at)}: ${stop.because}`,
       });
+      // The record that breaks off may lie in the segment before, and the fault with it.
+      if (stored !== null) damaged.push(...segmentsBetween(reader, walk.recordEnd ?? at, segment));
     }
     if (isEnd) break;
     // Behind a fault the walk begins anew at the next segment.
@@ -197,7 +240,15 @@ async function walkPath(facts: ArchiveFacts, findings: Finding[], signal: AbortS
     }
     at = next;
   }
-  return { records, read };
+  return { records, read, damaged };
+}
+
+function segmentsBetween(reader: PathReader, from: Lsn, last: Segment): Segment[] {
+  const segments: Segment[] = [];
+  const { segmentBytes } = reader.source;
+  for (let at = from; at < segmentEnd(last, segmentBytes); at = segmentEnd(segments.at(-1)!, segmentBytes))
+    segments.push(reader.segmentFor(at));
+  return segments;
 }
 
 const endsWell = (walked: Lsn | null, known: Lsn | null): boolean =>
