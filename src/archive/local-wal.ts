@@ -68,6 +68,28 @@ export class LocalWal {
   }
 
   /**
+   * Where the complete records end that lie at or behind `at`, a record's end that Postgres replayed to. The walk begins before it: a recycled
+   * file holds older records behind what was written last, often at the same places, and only the link to the record before tells them
+   * from new ones.
+   */
+  async completeEnd(at: Lsn, systemId: bigint): Promise<Lsn> {
+    const size = BigInt(this.#segmentBytes);
+    const last = segmentStart(segmentAt(1, lsnOf(at - 1n), this.#segmentBytes), this.#segmentBytes);
+    for (let from = last; from >= 0n; from = lsnOf(from - size)) {
+      const walk = new RecordWalk(from, { segmentBytes: this.#segmentBytes, systemId });
+      for await (const piece of this.read(from, LAST_LSN)) {
+        walk.push(piece);
+        if (walk.stopped !== null) break;
+      }
+      if (walk.position === from) break;
+      // Postgres replayed to `at`: a walk that ends before it has met a file that is gone or replaced, and proves nothing.
+      if (walk.recordEnd !== null && walk.recordEnd >= at) return walk.recordEnd;
+      if (walk.recordEnd !== null) break;
+    }
+    return await this.walkFrom(at, systemId);
+  }
+
+  /**
    * Is a file missing in the middle? `recordEnd` is where the walk from `redo` ended. True when the segment of `redo` is not there, or when
    * one further on than a torn record reaches is there and is what its name says: then `recordEnd` is not how far this volume's WAL goes.
    */

@@ -22,7 +22,8 @@ export class Leading {
   roster: Roster | null = null;
   /** Who counts where no roster is known yet. */
   configured: readonly string[] = [];
-  synchronous: SynchronousState = { configured: [], configuredAt: null, streaming: [] };
+  /** Null until it was measured in this term. */
+  synchronous: SynchronousState | null = null;
   isSynchronousBusy = false;
   #wantedRoster: Roster | null = null;
   #logConfirmedMs: number | null = null;
@@ -46,6 +47,7 @@ export class Leading {
     this.isFenced = false;
     this.settled = false;
     this.doors = { kind: "waiting", because };
+    this.synchronous = null;
     this.isSynchronousBusy = false;
     this.#wantedRoster = null;
     this.#logConfirmedMs = null;
@@ -172,6 +174,7 @@ export class Leading {
   }
 
   #synchronousTurn(views: readonly MemberView[], nowMs: number, effects: Effect[]): void {
+    if (this.synchronous === null) return;
     const { streaming, configured, configuredAt } = this.synchronous;
     const roster = this.roster!;
     const volumeOf = (name: string): string | null =>
@@ -207,8 +210,10 @@ export class Leading {
     });
     if (step.kind === "record") {
       const inSync = step.names.flatMap((name) => {
+        // Its own word: the connection that was measured may be that of a volume it no longer has.
+        const streams = views.find((view) => view.name === name)?.report?.streaming === true;
         const volume = volumeOf(name);
-        return volume === null ? [] : { name, volume };
+        return volume === null || !streams ? [] : { name, volume };
       });
       if (inSync.length === step.names.length) this.swapRoster({ ...roster, inSync }, step.because, effects);
     }

@@ -1,6 +1,7 @@
 // DURABILITY=standby: whom a commit waits for, and who may be promoted. One small step at a time, in an order without a gap.
 
 import type { Lsn } from "../wal/lsn.ts";
+import type { Roster } from "./roster.ts";
 
 /** A standby as pg_stat_replication shows it. */
 export interface StreamingStandby {
@@ -19,7 +20,7 @@ export interface SynchronousFacts {
   readonly streaming: readonly StreamingStandby[];
   /** In sight now, in the roster, and may be promoted: worth waiting for. */
   readonly wanted: readonly string[];
-  /** The flush position read after `configured` was in force; null until then. */
+  /** From `CatchUpMark`: who flushed this has everything acknowledged; null until it is known. */
   readonly configuredAt: Lsn | null;
   /** Since when a standby in `configured` is out of sight or not streaming; null when all are there. */
   readonly missingSinceMs: number | null;
@@ -30,7 +31,7 @@ export interface SynchronousFacts {
 
 export type SynchronousStep = { readonly because: string } & (
   | { readonly kind: "none" }
-  /** Set synchronous_standby_names, wait until it is in force, read the flush position. */
+  /** Set synchronous_standby_names; `configuredAt` is null until it is in force. */
   | { readonly kind: "configure"; readonly names: readonly string[] }
   /** Swap the roster's `inSync`. */
   | { readonly kind: "record"; readonly names: readonly string[] }
@@ -77,7 +78,7 @@ function withoutStandby(facts: SynchronousFacts): SynchronousStep {
   return configure([], "no standby is there: commits go on without one");
 }
 
-/** Asked only when Postgres itself counts it in and it passed the position read after that was in force. */
+/** Only when Postgres itself counts it in and it passed the position read after that was in force. */
 function hasCaughtUp({ streaming, configuredAt }: SynchronousFacts, name: string): boolean {
   const standby = streaming.find((candidate) => candidate.name === name);
   return standby !== undefined && standby.isSync && configuredAt !== null && standby.flushed >= configuredAt;
@@ -107,6 +108,32 @@ export function firstSynchronousNames(
   if (first !== undefined) return [first];
   return policy === "strict" ? [...members].sort().slice(0, 1) : [];
 }
+
+/** Whom the commits of a primary wait for that starts again: who is recorded, or under `strict` whoever may come; nobody where the mode does not ask. */
+export function synchronousNamesAtStart(
+  { inSync, members }: Pick<Roster, "inSync" | "members">,
+  self: string,
+  policy: SynchronousFacts["policy"] | null,
+): readonly string[] {
+  const recorded = (inSync ?? []).map(({ name }) => name);
+  if (inSync === null || recorded.length > 0 || policy === null) return recorded;
+  return firstSynchronousNames([], others(members, self), policy);
+}
+
+/**
+ * What a standby has in its configuration, where it means nothing: promoted, it makes commits wait from the first on. Nothing under `bounded`: there
+ * nobody may be in sight, and commits shall go on.
+ */
+export function synchronousNamesOfStandby(
+  members: readonly string[],
+  self: string,
+  policy: SynchronousFacts["policy"] | null,
+): readonly string[] {
+  return policy === "strict" ? others(members, self) : [];
+}
+
+const others = (members: readonly string[], self: string): readonly string[] =>
+  members.filter((name) => name !== self).sort();
 
 /** The value of synchronous_standby_names: every name, quoted; empty for none. */
 export function formatSynchronousNames(names: readonly string[]): string {

@@ -141,6 +141,8 @@ export async function walReceiver(sql: Sql, options?: QueryOptions): Promise<Wal
 
 export interface ReplicaState {
   readonly applicationName: string;
+  /** Another one after each connect: process id and time of the walsender. */
+  readonly connection: string;
   readonly address: string | null;
   /** streaming, catchup, startup, backup, stopping. */
   readonly state: string;
@@ -154,13 +156,14 @@ export interface ReplicaState {
 /** Who streams from this server. */
 export async function replicas(sql: Sql, options?: QueryOptions): Promise<readonly ReplicaState[]> {
   const rows = await sql.query(
-    `select application_name, client_addr, state, sync_state, sent_lsn, flush_lsn, replay_lsn
+    `select application_name, pid || ' ' || backend_start as connection, client_addr, state, sync_state, sent_lsn, flush_lsn, replay_lsn
      from pg_stat_replication order by application_name, pid`,
     [],
     options,
   );
   return rows.map((row) => ({
     applicationName: must(row, "application_name"),
+    connection: must(row, "connection"),
     address: row["client_addr"] ?? null,
     state: row["state"] ?? "unknown",
     syncState: row["sync_state"] ?? "unknown",

@@ -3,7 +3,7 @@
 import { messageOf } from "../base/errors.ts";
 import { claimRoster, declareRoster, isOrphaned, type Roster } from "../cluster/roster.ts";
 import { changeRoster } from "../cluster/roster-store.ts";
-import { formatSynchronousNames } from "../cluster/synchronous.ts";
+import { formatSynchronousNames, synchronousNamesAtStart } from "../cluster/synchronous.ts";
 import { NO_ROLE } from "../postgres/config-files.ts";
 import type { ControlFile } from "../postgres/control-file.ts";
 import { markComplete, readCompletion, readControlFile } from "../postgres/data-directory.ts";
@@ -49,7 +49,7 @@ export async function contend(node: NodeContext, verbs: Verbs, cluster: Cluster)
     const claimed = await claim(node, cluster, logTerm, until);
     if (claimed.kind !== "roster") return claimed;
     const { roster } = claimed;
-    const names = (roster.inSync ?? []).map(({ name }) => name);
+    const names = synchronousNamesAtStart(roster, node.settings.nodeName, cluster.settings.mind.synchronous);
     state.enter("starting", "Postgres starts");
     const server = parts.use(
       await postgres.start({
@@ -91,7 +91,7 @@ export async function leadWithoutStore(node: NodeContext, verbs: Verbs, cluster:
     };
   await using parts = new AsyncDisposableStack();
   try {
-    const names = (roster.inSync ?? []).map(({ name }) => name);
+    const names = synchronousNamesAtStart(roster, node.settings.nodeName, cluster.settings.mind.synchronous);
     state.enter("starting", "Postgres starts; the store does not answer");
     const server = parts.use(
       await postgres.start({

@@ -3,8 +3,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fillHistories } from "../archive/local-histories.ts";
-import { LocalWal, pathFromFiles, pgWal } from "../archive/local-wal.ts";
-import { AppError, messageOf, unreachable } from "../base/errors.ts";
+import { pathFromFiles, pgWal } from "../archive/local-wal.ts";
+import { messageOf, unreachable } from "../base/errors.ts";
 import type { GateEvent } from "../cluster/gate-machine.ts";
 import type { GatePlan } from "../cluster/mind-types.ts";
 import { claimRoster, declareRoster } from "../cluster/roster.ts";
@@ -13,17 +13,18 @@ import { formatSynchronousNames } from "../cluster/synchronous.ts";
 import { NO_ROLE } from "../postgres/config-files.ts";
 import { markComplete, readCompletion, readControlFile } from "../postgres/data-directory.ts";
 import { currentTimeline, isInRecovery, promote } from "../postgres/queries.ts";
-import { bytesToCompare } from "../tail/junction.ts";
 import { NO_PROMOTION } from "../tail/slot.ts";
 import { type Claim, randomToken, takeOver } from "../tail/take-over.ts";
-import { formatLsn, type Lsn, lsnOf } from "../wal/lsn.ts";
+import { formatLsn, type Lsn } from "../wal/lsn.ts";
 import { historyName } from "../wal/segment-name.ts";
 import { lastStep, type TimelinePath } from "../wal/timeline-path.ts";
 import type { Cluster } from "./cluster.ts";
 import { isLogOurs } from "./cluster-store.ts";
 import type { Standby } from "./cluster-standby.ts";
 import type { Verbs } from "./front.ts";
-import { LogTerm, makeOwner } from "./log-term.ts";
+import { fetchRest } from "./gate-fetch.ts";
+import { GateRefusal } from "./gate-refusal.ts";
+import { LogTerm } from "./log-term.ts";
 import { type NodeContext, sourceOf } from "./node-context.ts";
 import { forgetPromotion, writePromotion } from "./promotion-mark.ts";
 
@@ -145,71 +146,11 @@ export class GateWork implements AsyncDisposable {
     return { kind: "claimed" };
   }
 
-  /** Everything accepted, replayed to RE(End) and to the end of what is here; the bytes equal (G2, G3). */
+  /** Everything accepted is here, and replayed (G2, G3). */
   async #fetch(): Promise<GateEvent> {
-    const { paths, clock } = this.#node;
-    const { command, control } = this.#standby;
-    const { view } = this.#claimed;
-    await this.#standby.detach();
-    command.setSituation("catch-up");
-    await command.freeze(view.tip === null ? null : view);
-    const { owner, ended } = makeOwner(this.#node, this.#claimed);
-    try {
-      const target = view.tip === null ? null : (await owner.recordEndOfLog()).at;
-      const begunMs = clock.monotonicMs();
-      for (;;) {
-        this.#signal.throwIfAborted();
-        const { replayed, timeline } = await this.#standby.measure(this.#signal);
-        const alarm = command.status().alarms[0];
-        if (alarm !== undefined) throw new GateRefusal(alarm);
-        const path = await pathFromFiles(pgWal(paths.dataDirectory), timeline);
-        const local = new LocalWal(pgWal(paths.dataDirectory), path, control.segmentBytes);
-        const isThere = replayed !== null && (target === null || replayed >= target);
-        // Postgres stands where the complete records of its own WAL end: nothing that was received is left out.
-        if (isThere && (await local.walkFrom(replayed, control.systemId)) <= replayed) {
-          if (target !== null) await this.#compare(owner, local, path, target);
-          this.#recordEnd = replayed;
-          return { kind: "fetched", recordEnd: replayed };
-        }
-        if (clock.monotonicMs() - begunMs > FETCH_LIMIT_MS)
-          throw new Error(
-            `replayed to ${replayed === null ? "nowhere" : formatLsn(replayed)}${target === null ? "" : ` of ${formatLsn(target)}`}`,
-          );
-        await clock.sleep(POLL_MS, this.#signal);
-      }
-    } finally {
-      await owner.close();
-      ended.abort(new Error("compared"));
-    }
-  }
-
-  /** T6's comparison, on the files of the running standby. */
-  async #compare(
-    owner: ReturnType<typeof makeOwner>["owner"],
-    local: LocalWal,
-    path: TimelinePath,
-    recordEnd: Lsn,
-  ): Promise<void> {
-    const { view } = this.#claimed;
-    const tip = view.tip!;
-    if (lastStep(path).timeline !== tip.timeline)
-      throw new GateRefusal(`it is on timeline ${lastStep(path).timeline}, the log on ${tip.timeline}`);
-    const range = bytesToCompare({ log: view, recordEnd }, { path });
-    if (range === null) return;
-    let at = range.from;
-    for await (const piece of local.read(range.from, range.to)) {
-      const end = lsnOf(at + BigInt(piece.byteLength));
-      // Behind the last record a local file may hold less than the log: the head of a record that never became whole.
-      const until = end > recordEnd ? recordEnd : end;
-      if (until > at) {
-        const ours = await owner.read(tip.path, at, until);
-        if (Buffer.compare(ours, piece.subarray(0, ours.byteLength)) !== 0)
-          throw new GateRefusal(
-            `its WAL differs from the log's between ${formatLsn(at)} and ${formatLsn(until)}`,
-          );
-      }
-      at = end;
-    }
+    const recordEnd = await fetchRest(this.#node, this.#standby, this.#claimed, this.#signal);
+    this.#recordEnd = recordEnd;
+    return { kind: "fetched", recordEnd };
   }
 
   /** The last look: the primary, and the log. */
@@ -339,13 +280,6 @@ export class GateWork implements AsyncDisposable {
   }
 }
 
-/** The step says no, for good. */
-export class GateRefusal extends AppError {
-  constructor(message: string) {
-    super(message, { code: "GATE_REFUSED", hint: "look at `holdfast cluster status`" });
-  }
-}
-
 /** A node whose WAL left the winner's history promotes nothing. */
 function requireOnPath(path: TimelinePath, timeline: number, replayed: Lsn | null): void {
   if (lastStep(path).timeline === timeline) return;
@@ -358,6 +292,5 @@ function requireOnPath(path: TimelinePath, timeline: number, replayed: Lsn | nul
 const AGAIN_MS = 200;
 const POLL_MS = 10;
 const FENCE_LIMIT_MS = 10_000;
-const FETCH_LIMIT_MS = 15_000;
 const LOOK_LIMIT_MS = 3_000;
 const PROMOTE_CALL_MS = 10_000;

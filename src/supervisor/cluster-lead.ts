@@ -3,13 +3,14 @@
 import { messageOf } from "../base/errors.ts";
 import type { Doors } from "../cluster/doors.ts";
 import { freezeServer, killFrozenServer, thawServer } from "../cluster/freeze.ts";
+import { CatchUpMark } from "../cluster/catch-up-mark.ts";
 import { formatSynchronousNames } from "../cluster/synchronous.ts";
 import { NO_ROLE } from "../postgres/config-files.ts";
 import type { ControlFile } from "../postgres/control-file.ts";
-import { must, one, replicas } from "../postgres/queries.ts";
+import { checkpoint, must, one, replicas } from "../postgres/queries.ts";
 import type { Server } from "../postgres/server.ts";
 import { ReconnectingSql } from "../postgres/sql.ts";
-import { type Lsn, parseLsn, ZERO_LSN } from "../wal/lsn.ts";
+import { parseLsn, ZERO_LSN } from "../wal/lsn.ts";
 import { markAdmitted } from "./admission.ts";
 import { backUp, startBackupSchedule } from "./backups.ts";
 import type { Cluster, WorkEffect } from "./cluster.ts";
@@ -51,7 +52,9 @@ export class Lead implements AsyncDisposable {
   #isFrozen = false;
   #isOpened = false;
   #configured: readonly string[] = [];
-  #configuredAt: Lsn | null = null;
+  /** False: Postgres ran with an empty list before, and commits may go on without one for a while. */
+  #isInForce = true;
+  readonly #mark = new CatchUpMark(RELOAD_MS);
 
   private constructor(parts: LeadParts, sql: ReconnectingSql) {
     this.#parts = parts;
@@ -62,6 +65,7 @@ export class Lead implements AsyncDisposable {
     const { node, server } = parts;
     const lead = new Lead(parts, new ReconnectingSql(await node.postgres.address("holdfast cluster")));
     lead.#configured = names;
+    lead.#isInForce = !parts.isPromoted || parts.cluster.settings.mind.synchronous !== "bounded";
     if (logTerm !== null) lead.join(logTerm);
     void server.exited.then((exit) => lead.finish({ kind: "postgres-ended", exit }));
     void lead.#measure();
@@ -189,6 +193,7 @@ export class Lead implements AsyncDisposable {
       void runPrimaryDuties(node, cluster, this, this.signal);
       void measurePrimary(node, sourceOf(node, control.systemId, control.segmentBytes), this.signal);
       if (isPromoted) void this.#afterPromotion();
+      if (!this.#isInForce) void this.#awaitInForce();
       const logTerm = this.#logTerm;
       if (logTerm !== null) startBackupSchedule(node, logTerm, this.signal);
     } catch (error) {
@@ -231,7 +236,7 @@ export class Lead implements AsyncDisposable {
     }
   }
 
-  /** Sets whom commits wait for, and reads the position behind which that is in force. */
+  /** Sets whom commits wait for. */
   async #configure(names: readonly string[], because: string): Promise<void> {
     const { node, cluster } = this.#parts;
     try {
@@ -240,16 +245,44 @@ export class Lead implements AsyncDisposable {
         ...NO_ROLE,
         synchronousStandbyNames: formatSynchronousNames(names),
       });
-      // The reload reaches one process after the other; a walsender with the old list could still release a commit by it.
-      await node.clock.sleep(RELOAD_MS, this.signal);
-      const row = await one(this.#sql, "select pg_current_wal_flush_lsn() as at", { signal: this.signal });
+      if (this.#configured.length === 0) this.#isInForce = false;
       this.#configured = names;
-      this.#configuredAt = parseLsn(must(row, "at"));
+      this.#mark.restart();
+      if (!this.#isInForce) void this.#awaitInForce();
     } catch (error) {
       if (!this.signal.aborted)
         node.log.warn("whom commits wait for could not be set", { because: messageOf(error) });
     } finally {
       cluster.mind.onSynchronousDone();
+    }
+  }
+
+  /**
+   * Behind an empty list a commit asks a flag that only the checkpointer sets, between two checkpoints or in the pauses of one that is ahead of its
+   * schedule (SyncRepUpdateSyncStandbysDefined). A new session has the list once the checkpointer was told of it; a checkpoint begun after that
+   * shows that it heard.
+   */
+  async #awaitInForce(): Promise<void> {
+    const { node } = this.#parts;
+    const configured = this.#configured;
+    const options = { signal: this.signal };
+    while (!this.signal.aborted && configured === this.#configured && configured.length > 0) {
+      try {
+        await using sql = new ReconnectingSql(await node.postgres.address("holdfast cluster"));
+        const row = await one(sql, "show synchronous_standby_names", options);
+        if (must(row, "synchronous_standby_names") === formatSynchronousNames(configured)) {
+          await checkpoint(sql, options);
+          if (configured === this.#configured) {
+            this.#isInForce = true;
+            this.#mark.restart();
+          }
+          return;
+        }
+      } catch (error) {
+        if (!this.signal.aborted)
+          node.log.debug("it is not known yet whether commits wait", { because: messageOf(error) });
+      }
+      await node.clock.sleep(MEASURE_MS, this.signal).catch(() => undefined);
     }
   }
 
@@ -260,6 +293,7 @@ export class Lead implements AsyncDisposable {
       try {
         if (!this.#isFrozen && !cluster.watcher.isFrozen) {
           const options = { signal: this.signal, timeoutMs: QUERY_LIMIT_MS };
+          const begunMs = cluster.nowMs;
           const row = await one(this.#sql, "select pg_current_wal_flush_lsn() as at", options);
           const at = parseLsn(must(row, "at"));
           cluster.setLocal({
@@ -271,14 +305,17 @@ export class Lead implements AsyncDisposable {
           });
           const streaming = (await replicas(this.#sql, options))
             .filter(({ state }) => state === "streaming")
-            .map(({ applicationName, flushed, syncState }) => ({
+            .map(({ applicationName, connection, flushed, syncState }) => ({
               name: applicationName,
+              connection,
               flushed: flushed ?? ZERO_LSN,
               isSync: syncState === "sync" || syncState === "quorum",
             }));
+          const connections = streaming.filter(({ isSync }) => isSync).map(({ connection }) => connection);
+          const mark = this.#mark.note({ begunMs, at, connections, endedMs: cluster.nowMs });
           cluster.mind.setSynchronous({
             configured: this.#configured,
-            configuredAt: this.#configuredAt,
+            configuredAt: this.#isInForce ? mark : null,
             streaming,
           });
         }
@@ -301,4 +338,5 @@ const FENCE_LIMIT_MS = 5_000;
 const CONFIRM_LIMIT_MS = 2_000;
 const QUERY_LIMIT_MS = 2_000;
 const MEASURE_MS = 200;
+/** A walsender with the old list could still release a commit by it. */
 const RELOAD_MS = 500;

@@ -7,6 +7,7 @@ import { answerRestore, RestoreCommand } from "../archive/restore-command.ts";
 import { writeDurably } from "../base/durable-file.ts";
 import { messageOf } from "../base/errors.ts";
 import { memberSlotName } from "../cluster/members.ts";
+import { formatSynchronousNames, synchronousNamesOfStandby } from "../cluster/synchronous.ts";
 import { NO_ROLE, primaryConninfo, type RoleConfig } from "../postgres/config-files.ts";
 import type { ControlFile } from "../postgres/control-file.ts";
 import { readControlFile } from "../postgres/data-directory.ts";
@@ -28,6 +29,8 @@ export interface StandbyPosition {
   readonly received: Lsn | null;
   readonly replayed: Lsn | null;
   readonly streaming: boolean;
+  /** A WAL receiver runs, in whatever state: it may still write. */
+  readonly receiving: boolean;
   readonly timeline: number;
 }
 
@@ -141,6 +144,7 @@ export class Standby implements AsyncDisposable {
     const received = lsnOrNull(row, "received");
     const replayed = lsnOrNull(row, "replayed");
     const streaming = row["status"] === "streaming";
+    const receiving = (row["status"] ?? null) !== null;
     const told = ["tli", "recovery_tli", "checkpoint_tli"].map((column) => numberOrNull(row, column) ?? 0);
     this.#timeline = Math.max(this.#timeline, ...told);
     if (!streaming && replayed !== null) this.#timeline = await this.#replayTimeline(replayed);
@@ -155,13 +159,14 @@ export class Standby implements AsyncDisposable {
       streaming,
     });
     this.#node.state.set({ timeline });
-    return { received, replayed, streaming, timeline };
+    return { received, replayed, streaming, receiving, timeline };
   }
 
   /** No more WAL from anybody: the gate brings the rest. */
   async detach(): Promise<void> {
     this.#isDetached = true;
-    await this.#node.postgres.setRole({ ...NO_ROLE, recovery: RETRY });
+    const { synchronousStandbyNames } = followRole(this.#node, this.#cluster);
+    await this.#node.postgres.setRole({ ...NO_ROLE, synchronousStandbyNames, recovery: RETRY });
   }
 
   /** Follows again. */
@@ -263,6 +268,13 @@ function followRole(node: NodeContext, cluster: Cluster): RoleConfig {
             tcpUserTimeoutMs: 1_000,
           }),
     primarySlot: memberSlotName(own),
+    synchronousStandbyNames: formatSynchronousNames(
+      synchronousNamesOfStandby(
+        cluster.members.map(({ name }) => name),
+        own,
+        cluster.settings.mind.synchronous,
+      ),
+    ),
     recovery: RETRY,
   };
 }

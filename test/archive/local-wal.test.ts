@@ -53,3 +53,32 @@ test("a record that is torn at the end of the last file is no hole", async (t) =
   assert.ok(end < wal.end);
   assert.equal(await local.hasHole(wal.start, end), false);
 });
+
+test("older records of a recycled file, at the very places of new ones, are not taken for new ones", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "hf-wal-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const older = new WalBuilder();
+  const newer = new WalBuilder({ at: "0/1100000" });
+  // As behind pg_switch_wal: each segment begins with the same records.
+  const places = Array.from({ length: 400 }, (_unused, index) => {
+    const content = { bytes: 40 + ((index * 37) % 200) };
+    older.record(content);
+    return newer.record(content);
+  });
+  const size = newer.segmentBytes;
+  const old = older.bytes(older.start, lsnOf(older.start + BigInt(size)));
+  const fresh = newer.bytes(newer.start, lsnOf(newer.start + BigInt(size)));
+  const local = new LocalWal(folder, rootPath(1), size);
+  const path = join(folder, segmentName(segmentAt(1, newer.start, size), size));
+  let misled = 0;
+  for (const { end } of places.slice(0, -1)) {
+    const received = Number(end - newer.start);
+    await writeFile(path, Buffer.concat([fresh.subarray(0, received), old.subarray(received)]));
+    assert.equal(await local.completeEnd(end, newer.systemId), end);
+    if ((await local.walkFrom(end, newer.systemId)) > end) misled += 1;
+  }
+  assert.ok(misled > 100, `a walk that begins at the end itself is misled ${misled} times`);
+  // And what was received beyond is seen.
+  await writeFile(path, fresh);
+  assert.equal(await local.completeEnd(places[10]!.end, newer.systemId), newer.end);
+});

@@ -243,7 +243,7 @@ export class ImageCluster {
   }
 
   /** The ends of all logs, for a failure. */
-  async logs(lines = 40): Promise<string> {
+  async logs(lines = Number(process.env["HOLDFAST_LOG_LINES"] ?? 40)): Promise<string> {
     const all = await Promise.all(
       this.nodes.map(async ({ name, node }) => {
         const { stdout, stderr } = await docker("logs", "--tail", String(lines), node.container);

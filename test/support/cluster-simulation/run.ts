@@ -41,13 +41,16 @@ export function runSeed(seed: number, rules: Rules, focus: Focus = {}): Outcome 
   }
 }
 
-/** Within a bounded time a primary acknowledges, and everybody else follows it. */
+/** Within a bounded time a primary acknowledges, everybody else follows it, and where the mode asks somebody may take over. */
 function expectRecovery(world: World): void {
   const limitMs = world.queue.now + RECOVERY_MS;
   const isWhole = (): boolean => {
     const primary = world.nodes.find((node) => node.isServing && node.isOpen);
     if (primary === undefined || world.queue.now - world.lastAckMs > 1_000) return false;
-    return world.nodes.every((node) => node === primary || node.upstream?.node === primary);
+    const others = world.nodes.filter((node) => node !== primary);
+    const needsHeir = world.isSynchronous && others.some(({ isEligible }) => isEligible);
+    if (needsHeir && (primary.mind?.roster?.inSync ?? []).length === 0) return false;
+    return others.every((node) => node.upstream?.node === primary);
   };
   if (world.run(limitMs, isWhole)) return;
   const states = world.nodes.map(

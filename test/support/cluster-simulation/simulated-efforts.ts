@@ -75,10 +75,10 @@ export function performEffort(node: SimulatedNode, effect: Exclude<Effect, { kin
   }
 }
 
-/** Set and in force; the position is read afterwards. */
+/** Set and in force; the mark is read afterwards. */
 function configureSynchronous(node: SimulatedNode, names: readonly string[]): void {
   node.configured = names;
-  node.configuredAt = node.position.lsn;
+  node.configuredAt = null;
   node.mind?.setSynchronous(node.synchronousState());
   node.mind?.onSynchronousDone();
   node.world.say(`${node.name} waits for [${names.join(" ")}]`);

@@ -206,6 +206,8 @@ export class SimulatedNode {
     mind.setLocal(this.local());
     if (this.postgres === "primary") {
       mind.setSynchronous(this.synchronousState());
+      // Read behind the list and the connections it speaks of (CatchUpMark).
+      if (this.configured.some((name) => this.standbys.has(name))) this.configuredAt ??= this.position.lsn;
       this.#commit();
       this.#stream();
     }
@@ -378,7 +380,8 @@ export class SimulatedNode {
     const { upstream, world } = this;
     if (upstream !== null) {
       const holds = upstream.node.life === upstream.life && world.areLinked(this, upstream.node);
-      if (holds && upstream.node.postgres === "primary") return;
+      // A server that ended and started again knows nothing of the old connection.
+      if (holds && upstream.node.postgres === "primary" && upstream.node.standbys.has(this.name)) return;
       upstream.node.standbys.delete(this.name);
       this.upstream = null;
     }
@@ -398,6 +401,7 @@ export class SimulatedNode {
       const stream = { node, life: node.life, isCaughtUp: false };
       this.upstream = stream;
       node.standbys.set(this.name, { life: this.life, flushed: this.position.lsn });
+      node.configuredAt = null;
       // A standby that was away has much to fetch, now and then.
       this.later(world.random() < 0.3 ? world.between(200, 5_000) : 0, () => {
         if (this.upstream !== stream) return;
