@@ -99,6 +99,13 @@ export const NODE_TABLE = {
     "How long a stop may take in all; the container's own limit must be longer.",
     { fallback: 60_000, shownDefault: "60s" },
   ),
+  DISK_READ_ONLY_BELOW: setting(
+    "Node",
+    "bytes",
+    byteCount(0),
+    "With less room than this on the volume new transactions are read-only, with half of it those that write are ended; with half as much again writes are taken. 0: never.",
+    { shownDefault: "5 % of the volume, 96 MiB to 1 GiB" },
+  ),
   LOG_LEVEL: setting(
     "Node",
     "one of `debug`, `info`, `warn`, `error`",

@@ -39,6 +39,8 @@ export interface NodeSettings {
   /** Loopback first; null: everywhere. */
   readonly listenAddresses: readonly string[] | null;
   readonly stopTimeoutMs: number;
+  /** Null: 5 % of the volume. */
+  readonly diskReadOnlyBytes: number | null;
   readonly logLevel: LogLevel;
   readonly logFormat: "text" | "json";
   /** null: look at the container's limit. */

@@ -131,6 +131,7 @@ function assembleNode(values: ValuesOf<typeof NODE_TABLE>): NodeSettings {
     listenAddresses:
       values.LISTEN_ADDRESS === null ? null : [...new Set(["127.0.0.1", ...values.LISTEN_ADDRESS])],
     stopTimeoutMs: values.STOP_TIMEOUT ?? 60_000,
+    diskReadOnlyBytes: values.DISK_READ_ONLY_BELOW ?? null,
     logLevel: values.LOG_LEVEL ?? "info",
     logFormat: values.LOG_FORMAT ?? "text",
     memoryLimitBytes: values.MEMORY_LIMIT,

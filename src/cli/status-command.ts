@@ -3,6 +3,7 @@
 import { formatBytes, formatDuration } from "../base/progress.ts";
 import { EXIT } from "../base/errors.ts";
 import { type Json, parseLossless } from "../base/lossless-json.ts";
+import { takesNoWrites } from "../supervisor/disk-pressure.ts";
 import { stuckFile } from "../supervisor/health.ts";
 import type { NodeView } from "../supervisor/node-view.ts";
 import { callLocally } from "../supervisor/local-client.ts";
@@ -62,7 +63,7 @@ export function renderStatus(view: NodeView): string {
       "volume",
       view.disk === null
         ? "not measured yet"
-        : `${formatBytes(view.disk.freeBytes)} free of ${formatBytes(view.disk.totalBytes)}`,
+        : `${formatBytes(view.disk.freeBytes)} free of ${formatBytes(view.disk.totalBytes)}${takesNoWrites(view.disk.pressure) ? "; NO WRITES are taken until there is room" : ""}`,
     ],
   ];
   const { progress } = view;

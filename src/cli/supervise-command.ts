@@ -192,6 +192,7 @@ async function nodeSettingsOf(
     runDirectory: node.runDirectory,
     socketPath: node.socketPath,
     stopTimeoutMs: node.stopTimeoutMs,
+    diskReadOnlyBytes: node.diskReadOnlyBytes,
     superuser: postgres.superuser,
     database: postgres.database,
     preload,

@@ -13,6 +13,8 @@ export interface ConfigPaths {
   readonly main: string;
   /** What changes with the role, by reload. */
   readonly role: string;
+  /** Whether writes are taken, by reload: the volume may be full. */
+  readonly guard: string;
   readonly hba: string;
   readonly ident: string;
   readonly passfile: string;
@@ -27,6 +29,7 @@ export function configPaths(marks: string): ConfigPaths {
     directory,
     main: join(directory, "postgresql.conf"),
     role: join(directory, "role.conf"),
+    guard: join(directory, "guard.conf"),
     hba: join(directory, "pg_hba.conf"),
     ident: join(directory, "pg_ident.conf"),
     passfile: join(directory, "pgpass"),
@@ -49,7 +52,7 @@ export interface MainConfig {
   readonly preload: readonly string[];
 }
 
-/** The main file; it includes the role's file. */
+/** The main file; it includes the role's and the guard's. */
 export function renderMainConfig(config: MainConfig): string {
   const { paths, dataDirectory, tuning, userFile, environment } = config;
   const asked = environment["shared_preload_libraries"] ?? userFile["shared_preload_libraries"] ?? "";
@@ -82,6 +85,7 @@ export function renderMainConfig(config: MainConfig): string {
       ssl_key_file: paths.key,
     }),
     `include_if_exists = '${quote(paths.role)}'`,
+    `include_if_exists = '${quote(paths.guard)}'`,
     "",
   ].join("\n");
 }
@@ -124,6 +128,14 @@ export function renderRoleConfig({
     "",
   ].join("\n");
 }
+
+/** The guard's file; reload the server after it was written. Open sessions have it from their next transaction on. */
+export const renderGuardConfig = (isReadOnly: boolean): string =>
+  [
+    "# Made by Holdfast: on while the volume is nearly full (DISK_READ_ONLY_BELOW).",
+    ...(isReadOnly ? lines({ default_transaction_read_only: "on" }) : []),
+    "",
+  ].join("\n");
 
 export interface ServerArguments {
   readonly paths: ConfigPaths;

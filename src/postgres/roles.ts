@@ -19,6 +19,8 @@ export interface RoleWish {
   readonly password: Secret | null;
   /** Roles it is a member of. */
   readonly memberOf?: readonly string[];
+  /** `name=value` as ALTER ROLE … SET keeps them. */
+  readonly settings?: readonly string[];
 }
 
 /** The roles of a primary. `superuser` is POSTGRES_USER. */
@@ -34,6 +36,8 @@ export function wantedRoles(superuser: string, passwords: Passwords): readonly R
       name: REPLICATION_ROLE,
       attributes: ["SUPERUSER", "LOGIN", "REPLICATION"],
       password: passwords.replication,
+      // On a nearly full volume its list must still be right.
+      settings: ["default_transaction_read_only=off"],
     },
   ];
   if (passwords.operator === null) return roles;
@@ -87,6 +91,22 @@ export async function ensureRole(
     if (member?.["yes"] === "t") continue;
     await sql.query(`grant ${quoteIdentifier(group)} to ${name}`, [], options);
     changed.push(`member of ${group}`);
+  }
+  for (const setting of wish.settings ?? []) {
+    const [kept] = await sql.query(
+      `select coalesce($2 = any(s.setconfig), false) as yes from pg_roles r
+       left join pg_db_role_setting s on s.setrole = r.oid and s.setdatabase = 0 where r.rolname = $1`,
+      [wish.name, setting],
+      options,
+    );
+    if (kept?.["yes"] === "t") continue;
+    const [parameter = "", value = ""] = setting.split("=");
+    await sql.query(
+      `alter role ${name} set ${quoteIdentifier(parameter)} = ${quoteLiteral(value)}`,
+      [],
+      options,
+    );
+    changed.push(`set ${setting}`);
   }
   return changed;
 }

@@ -11,6 +11,7 @@ import {
   type ConfigPaths,
   passfileLine,
   renderMainConfig,
+  renderGuardConfig,
   renderRoleConfig,
   type RoleConfig,
   serverArguments,
@@ -51,6 +52,8 @@ export interface ServerMoment {
   readonly fromElsewhere: boolean;
   /** The start recovers: a restore or a standby. */
   readonly recovers: boolean;
+  /** The volume is nearly full. */
+  readonly isReadOnly: boolean;
   readonly nowMs: number;
 }
 
@@ -81,6 +84,7 @@ export async function writeServerFiles(
     }),
   );
   await write(files.role, renderRoleConfig(moment.role));
+  await write(files.guard, renderGuardConfig(moment.isReadOnly));
   await writeDoors(plan, moment.doors, log);
   await write(files.ident, "# No name of the system counts as a role.\n");
   await write(files.passfile, passfileLine(REPLICATION_ROLE, plan.replicationPassword));
@@ -106,6 +110,14 @@ export async function writeServerFiles(
 /** Writes the role's file alone; reload the server afterwards. */
 export async function writeRole(plan: Pick<ServerPlan, "files" | "user">, role: RoleConfig): Promise<void> {
   await writeDurably(plan.files.role, renderRoleConfig(role), 0o600, plan.user ?? undefined);
+}
+
+/** Writes the guard's file alone; reload the server afterwards. */
+export async function writeGuard(
+  plan: Pick<ServerPlan, "files" | "user">,
+  isReadOnly: boolean,
+): Promise<void> {
+  await writeDurably(plan.files.guard, renderGuardConfig(isReadOnly), 0o600, plan.user ?? undefined);
 }
 
 /** Writes pg_hba.conf alone; reload the server afterwards. Sessions that are open stay open. */

@@ -27,12 +27,14 @@ export interface SqlOptions {
 
 /**
  * Opens one connection. Its sessions write with `synchronous_commit=local`: the supervisor must never hang with the commits that it is to help.
+ * And on a full volume too: what it writes is little, and needed.
  * Throws ServerError.
  */
 export async function connectSql(address: ServerAddress, options: SqlOptions = {}): Promise<SqlConnection> {
   const client = new Client({
     ...clientSettings(address),
-    options: "-c synchronous_commit=local -c search_path=pg_catalog -c DateStyle=ISO -c TimeZone=UTC",
+    options:
+      "-c synchronous_commit=local -c default_transaction_read_only=off -c search_path=pg_catalog -c DateStyle=ISO -c TimeZone=UTC",
     types: { getTypeParser: () => (value: unknown) => value },
   });
   const connection = new SqlConnection(client, options.queryTimeoutMs ?? QUERY_TIMEOUT_MS);

@@ -1,5 +1,6 @@
 // Checks: a view of the node in, verdicts with their sentences out.
 
+import { takesNoWrites } from "./disk-pressure.ts";
 import type { NodeView } from "./node-view.ts";
 
 export interface Check {
@@ -125,8 +126,8 @@ export function diskCheck(view: NodeView): Check {
   const share = view.disk.freeBytes / Math.max(1, view.disk.totalBytes);
   return {
     name: "disk",
-    passing: share > LIMITS.diskFreeShare,
-    sentence: `${(share * 100).toFixed(1)} % free of ${(view.disk.totalBytes / 1e9).toFixed(1)} GB`,
+    passing: share > LIMITS.diskFreeShare && !takesNoWrites(view.disk.pressure),
+    sentence: `${(share * 100).toFixed(1)} % free of ${(view.disk.totalBytes / 1e9).toFixed(1)} GB${takesNoWrites(view.disk.pressure) ? "; no writes are taken" : ""}`,
   };
 }
 

@@ -10,6 +10,7 @@ import {
   type ServerMoment,
   type ServerPlan,
   writeDoors,
+  writeGuard,
   writeRole,
   writeServerFiles,
 } from "../postgres/server-files.ts";
@@ -49,6 +50,7 @@ export class LocalPostgres {
   #plan: ServerPlan | null = null;
   #server: Server | null = null;
   #starts = 0;
+  #isReadOnly = false;
   #local: { readonly start: number; readonly user: string } | null = null;
 
   constructor(options: LocalPostgresOptions) {
@@ -84,7 +86,7 @@ export class LocalPostgres {
     const doors = { ...this.#options.doors, ...CLOSED };
     const args = await writeServerFiles(
       plan,
-      { role, doors, fromElsewhere, recovers, nowMs: clock.now() },
+      { role, doors, fromElsewhere, recovers, isReadOnly: this.#isReadOnly, nowMs: clock.now() },
       log,
     );
     await unlinkSocket(this.#publicSocket(plan));
@@ -114,6 +116,14 @@ export class LocalPostgres {
   /** Rewrites what depends on the role and reloads. */
   async setRole(role: RoleConfig): Promise<void> {
     await writeRole(await this.#planned(), role);
+    this.server?.reload();
+  }
+
+  /** Whether new transactions may write; takes effect by reload, or at the next start. */
+  async setReadOnly(isReadOnly: boolean): Promise<void> {
+    this.#isReadOnly = isReadOnly;
+    if (this.server === null) return;
+    await writeGuard(await this.#planned(), isReadOnly);
     this.server?.reload();
   }
 

@@ -1,6 +1,6 @@
-// Looks at the volume, the slots and the archive while a node runs. The store is asked only after something changed there.
+// Looks at the slots and the archive while a node runs. The store is asked only after something changed there.
 
-import { readdir, stat, statfs } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { ArchiveSource } from "../archive/archive-source.ts";
 import { messageOf } from "../base/errors.ts";
@@ -10,19 +10,6 @@ import { bytesBetween, type Lsn } from "../wal/lsn.ts";
 import { lookAtArchive } from "./archive-look.ts";
 import type { NodeContext } from "./node-context.ts";
 import type { NodeView } from "./node-view.ts";
-
-/** Measures until the signal aborts: the volume at once and every 2 s, in every phase. */
-export async function measureVolume(
-  { paths, state, clock }: NodeContext,
-  signal: AbortSignal,
-): Promise<void> {
-  while (!signal.aborted) {
-    const disk = await statfs(paths.volume).catch(() => null);
-    if (disk !== null)
-      state.set({ disk: { totalBytes: disk.bsize * disk.blocks, freeBytes: disk.bsize * disk.bavail } });
-    await clock.sleep(VOLUME_EVERY_MS, signal).catch(() => undefined);
-  }
-}
 
 /** Measures a running primary until the signal aborts. */
 export async function measurePrimary(
@@ -38,7 +25,7 @@ export async function measurePrimary(
     try {
       const slots = await listSlots(sql, { signal });
       state.set({
-        slotRetainedBytes: retained(slots, state.view().streamer?.serverEnd ?? null),
+        ...retained(slots, state.view().streamer?.serverEnd ?? null),
         ...(await lookAtReady(join(paths.dataDirectory, "pg_wal", "archive_status"))),
       });
     } catch (error) {
@@ -69,12 +56,18 @@ async function look(
 }
 
 /** WAL between the slot that is furthest behind and the server's end. */
-function retained(slots: readonly Slot[], end: Lsn | null): number | null {
-  if (end === null) return null;
-  const behind = slots.map(({ restart }) =>
-    restart === null || restart > end ? 0 : bytesBetween(restart, end),
-  );
-  return Math.max(0, ...behind);
+function retained(
+  slots: readonly Slot[],
+  end: Lsn | null,
+): Pick<NodeView, "slotRetainedBytes" | "slotBehind"> {
+  if (end === null) return { slotRetainedBytes: null, slotBehind: null };
+  let most = 0;
+  let behind: string | null = null;
+  for (const { name, restart } of slots) {
+    const bytes = restart === null || restart > end ? 0 : bytesBetween(restart, end);
+    if (bytes > most) [most, behind] = [bytes, name];
+  }
+  return { slotRetainedBytes: most, slotBehind: behind };
 }
 
 /** What archive_command was not yet allowed to let go: how many segments, and the file that Postgres asks about next. */
@@ -92,6 +85,5 @@ async function lookAtReady(folder: string): Promise<Pick<NodeView, "readySegment
   };
 }
 
-const VOLUME_EVERY_MS = 2_000;
 const PRIMARY_EVERY_MS = 5_000;
 const ARCHIVE_EVERY_MS = 60_000;

@@ -2,6 +2,7 @@
 
 import { collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { Lsn } from "../wal/lsn.ts";
+import { takesNoWrites } from "./disk-pressure.ts";
 import type { NodeView } from "./node-view.ts";
 
 export interface Metrics {
@@ -247,6 +248,11 @@ const GAUGES: readonly PlainGauge[] = [
     name: "holdfast_disk_free_bytes",
     help: "Free bytes of the volume",
     read: (view) => view.disk?.freeBytes ?? null,
+  },
+  {
+    name: "holdfast_disk_read_only",
+    help: "1 while the volume is so full that no writes are taken",
+    read: (view) => (view.disk === null ? null : takesNoWrites(view.disk.pressure) ? 1 : 0),
   },
   {
     name: "holdfast_disk_total_bytes",

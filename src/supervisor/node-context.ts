@@ -38,6 +38,8 @@ export interface NodeSettings {
   readonly runDirectory: string;
   readonly socketPath: string;
   readonly stopTimeoutMs: number;
+  /** DISK_READ_ONLY_BELOW; null: 5 % of the volume. */
+  readonly diskReadOnlyBytes: number | null;
   readonly superuser: string;
   readonly database: string;
   readonly preload: readonly string[];

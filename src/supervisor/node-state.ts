@@ -41,6 +41,7 @@ export class NodeState {
       postgresUp: false,
       postgresStarts: 0,
       slotRetainedBytes: null,
+      slotBehind: null,
       readySegments: 0,
       nextToArchive: null,
       archive: null,

@@ -3,6 +3,7 @@
 import type { StreamerStatus, Trouble } from "../archive/streamer-status.ts";
 import type { Lsn } from "../wal/lsn.ts";
 import type { TimelineId } from "../wal/segment-name.ts";
+import type { Pressure } from "./disk-pressure.ts";
 
 /**
  * `booting`: deciding. `waiting`: something outside is missing. `founding`, `restoring`, `joining`: filling the volume.
@@ -80,6 +81,9 @@ export interface ScheduleView {
 export interface DiskView {
   readonly totalBytes: number;
   readonly freeBytes: number;
+  /** With less no writes are taken; null: that is switched off. */
+  readonly readOnlyBytes: number | null;
+  readonly pressure: Pressure;
 }
 
 export interface NodeView {
@@ -108,6 +112,8 @@ export interface NodeView {
   };
   readonly streamer: StreamerStatus | null;
   readonly slotRetainedBytes: number | null;
+  /** The slot that holds it back. */
+  readonly slotBehind: string | null;
   /** Segments that archive_command was not yet allowed to let go. */
   readonly readySegments: number;
   /** The file that Postgres offers to archive_command now, and since when it waits; the archiver asks about nothing else meanwhile. */

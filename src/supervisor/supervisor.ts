@@ -20,12 +20,12 @@ import type { MemberEnd } from "./cluster-member.ts";
 import { answerOperator } from "./cluster-orders.ts";
 import { performAsMember } from "./cluster-perform.ts";
 import { answerHooks } from "./cluster-repmgr.ts";
+import { guardDisk } from "./disk-guard.ts";
 import { foundCluster } from "./founding.ts";
 import { giveUpFounding } from "./giving-up.ts";
 import { openFront, type Verbs } from "./front.ts";
 import { ReplayError } from "../recovery/replay-error.ts";
 import { LATEST } from "../recovery/target.ts";
-import { measureVolume } from "./measuring.ts";
 import type { NodeContext } from "./node-context.ts";
 import { answerCalls } from "./orders.ts";
 import { leadTerm, type TermEnd } from "./primary-term.ts";
@@ -66,7 +66,7 @@ export async function runSupervisor(node: NodeContext, verbs: Verbs): Promise<nu
       answerOperator(node, cluster, verbs);
       answerHooks(node, cluster, verbs);
     }
-    void measureVolume(node, over.signal);
+    void guardDisk(node, over.signal);
     return await loop(node, verbs);
   } catch (error) {
     if (stop.stopping.aborted) {

@@ -4,7 +4,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { FULL_BYTES, isReliefDue } from "../../src/cluster/full-volume.ts";
 
-const full = { freeBytes: FULL_BYTES - 1, isPaused: false, nowMs: 60_000, triedMs: null };
+const full = {
+  freeBytes: FULL_BYTES - 1,
+  fullBytes: FULL_BYTES,
+  isPaused: false,
+  nowMs: 60_000,
+  triedMs: null,
+};
 
 test("a full volume asks for relief, and not again at once", () => {
   assert.equal(isReliefDue(full), true);

@@ -89,6 +89,7 @@ export async function localServer(): Promise<LocalServer> {
     },
     fromElsewhere: false,
     recovers: false,
+    isReadOnly: false,
     nowMs: Date.now(),
   };
   const servers: Server[] = [];

@@ -47,6 +47,7 @@ export const nodeView = (change: Partial<NodeView> = {}): NodeView => ({
   store: { name: "s3://bucket/prefix", fencing: true, isOnVolume: false, trouble: null },
   streamer: streaming(),
   slotRetainedBytes: 0,
+  slotBehind: null,
   readySegments: 0,
   nextToArchive: null,
   member: null,
@@ -74,7 +75,7 @@ export const nodeView = (change: Partial<NodeView> = {}): NodeView => ({
   },
   schedule: { nextBackupMs: null, running: null, trouble: null },
   progress: null,
-  disk: { totalBytes: 10e9, freeBytes: 6e9 },
+  disk: { totalBytes: 10e9, freeBytes: 6e9, readOnlyBytes: 5e8, pressure: "none" },
   children: [{ name: "haproxy", pid: 12, restarts: 0 }],
   ...change,
 });
