@@ -42,8 +42,8 @@ export interface EvidenceFacts {
   readonly self: Candidate;
   /** In the roster, as last seen; the gate checks it again with its claim. */
   readonly inRoster: boolean;
-  /** Synchronous modes: this standby is known to hold everything acknowledged. Null where the mode does not ask. */
-  readonly inSync: boolean | null;
+  /** Synchronous modes: who in sight is known to hold everything acknowledged; nobody else is promoted. Null where the mode does not ask. */
+  readonly holders: readonly string[] | null;
   /** An operator switched automatic failover off. */
   readonly isPaused: boolean;
   /** The store honours conditional writes (protocol section 13, U4). */
@@ -78,7 +78,7 @@ export function decideEvidence(facts: EvidenceFacts, timers: Timers): Evidence {
     if (facts.isPaused) return never("automatic failover is paused");
     if (!self.eligible) return never("its region or priority forbids that this node leads");
   }
-  if (facts.inSync === false) return never("this standby may lack acknowledged commits");
+  if (!mayLead(facts, self.name)) return never("this standby may lack acknowledged commits");
   if (facts.isHandedOver) return { kind: "begin", because: "the primary handed over" };
 
   const lead = livingPrimary(facts, timers);
@@ -149,11 +149,15 @@ function decideStill({ logLife, nowMs, members, primary }: EvidenceFacts, timers
 }
 
 /** Members in sight that could lead instead. */
-function rivals({ members }: EvidenceFacts): Candidate[] {
-  return members
+function rivals(facts: EvidenceFacts): Candidate[] {
+  return facts.members
     .filter(({ sight, report }) => sight.kind === "alive" && report?.standing === "standby")
+    .filter(({ name }) => mayLead(facts, name))
     .map(({ report }) => report!);
 }
+
+const mayLead = ({ holders }: EvidenceFacts, name: string): boolean =>
+  holders === null || holders.includes(name);
 
 function goneBecause({ primary, members }: EvidenceFacts): string {
   if (primary === null) return "no member leads";

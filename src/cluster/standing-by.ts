@@ -56,16 +56,17 @@ export class StandingBy {
     if (nowMs < this.notBeforeMs && !this.isHandedOver) return null;
     const isIn = (name: string): boolean => roster === null || roster.members.includes(name);
     const inSight = views.flatMap(({ sight, report }) => (sight.kind === "alive" ? (report ?? []) : []));
-    const inSync =
-      roster === null || roster.inSync === null
+    // Null: everybody may lead, because the mode does not ask or because nobody who held everything is left.
+    const holders =
+      roster === null || roster.inSync === null || isOrphaned(roster, [...inSight, self])
         ? null
-        : holdsAll(roster, self) || isOrphaned(roster, [...inSight, self]);
+        : [...inSight, self].filter((holder) => holdsAll(roster, holder)).map(({ name }) => name);
     const evidence = this.#rules.decideEvidence(
       {
         nowMs,
         self,
         inRoster: isIn(self.name),
-        inSync,
+        holders,
         isPaused: roster?.isPaused ?? false,
         canFence: this.#options.canFence,
         primary,

@@ -22,7 +22,7 @@ const base: EvidenceFacts = {
   nowMs: NOW,
   self: standbyReport("n2"),
   inRoster: true,
-  inSync: null,
+  holders: null,
   isPaused: false,
   canFence: true,
   primary: "n1",
@@ -80,6 +80,12 @@ const cases: readonly { name: string; facts: Partial<EvidenceFacts>; kind: strin
     because: "n3 is the better candidate",
   },
   {
+    name: "one with more WAL that is not in sync is not waited for: it may not lead",
+    facts: { holders: ["n2"], members: [n1(GONE), view("n3", ALIVE, { recordEnd: parseLsn("0/2000") })] },
+    kind: "begin",
+    because: "n1 is gone: closed its connection, no answer for 2000 ms",
+  },
+  {
     name: "the better one did nothing for 4 s",
     facts: {
       passedOverSinceMs: NOW - 4_000,
@@ -102,7 +108,7 @@ const cases: readonly { name: string; facts: Partial<EvidenceFacts>; kind: strin
   },
   {
     name: "not in sync",
-    facts: { inSync: false },
+    facts: { holders: ["n3"] },
     kind: "never",
     because: "this standby may lack acknowledged commits",
   },

@@ -50,7 +50,7 @@ export const PLANTED_BUGS: Readonly<Record<string, PlantedBug>> = {
   },
   "a standby that may lack commits is promoted": {
     focus: { durability: "standby" },
-    decideEvidence: (facts, timers) => RULES.decideEvidence({ ...facts, inSync: null }, timers),
+    decideEvidence: (facts, timers) => RULES.decideEvidence({ ...facts, holders: null }, timers),
     claimRoster: (found, claimant, members) =>
       RULES.claimRoster(found, { ...claimant, isOrphaned: true }, members),
   },
