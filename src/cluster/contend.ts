@@ -7,6 +7,8 @@ import type { Timers } from "./timers.ts";
 export interface ContendFacts {
   readonly nowMs: number;
   readonly startedMs: number;
+  /** Since when it contends, and so looks at the log: what it saw before is forgotten. */
+  readonly sinceMs: number;
   /** The roster as last known, without this node. */
   readonly counted: readonly string[];
   readonly members: readonly MemberView[];
@@ -41,7 +43,7 @@ export function decideContend(facts: ContendFacts, timers: Timers): Contend {
     return wait(`${unseen.join(", ")} not heard yet`);
   if (!storeAnswers) {
     if (unseen.length > 0) return wait(`the store does not answer, and ${unseen.join(", ")} is out of sight`);
-    if (nowMs - facts.startedMs < STORE_GRACE_MS) return wait("the store does not answer yet");
+    if (nowMs - facts.sinceMs < STORE_GRACE_MS) return wait("the store does not answer yet");
     const ahead = alive.find((member) => isAhead(member, facts.self));
     if (ahead !== undefined)
       return wait(`the store does not answer, and ${ahead.name} may hold more than this node`);
@@ -69,5 +71,5 @@ const isRecent = (gateForMs: number | null, timers: Timers): boolean =>
 
 const wait = (because: string): Contend => ({ kind: "wait", because });
 
-/** A store that is slow to answer at the start is not away. */
+/** A store that was not asked yet, or is slow to answer, is not away. */
 const STORE_GRACE_MS = 5_000;

@@ -41,7 +41,8 @@ export class Mind {
   #gateBusy = false;
   #effortMs: number | null = null;
   #effortFailedMs = -Infinity;
-  #suspectSinceMs = 0;
+  /** Since when it is a suspect, or a contender. */
+  #sinceMs = 0;
   #because = "it starts";
 
   constructor(
@@ -339,6 +340,7 @@ export class Mind {
       {
         nowMs,
         startedMs: this.#startedMs,
+        sinceMs: this.#sinceMs,
         counted: this.#leading.countedNames(),
         members: views,
         logLife: this.#log.life,
@@ -357,7 +359,7 @@ export class Mind {
     if (!this.#mayTry(nowMs)) return;
     const primary = this.#others.known?.name ?? null;
     const isLed = leads(views, primary);
-    if (!isLed && nowMs - this.#suspectSinceMs < this.#options.timers.coldStartMs) return;
+    if (!isLed && nowMs - this.#sinceMs < this.#options.timers.coldStartMs) return;
     this.#effortMs = nowMs;
     effects.push({
       kind: "rejoin",
@@ -397,7 +399,7 @@ export class Mind {
   }
 
   #become(standing: Standing, nowMs: number): void {
-    if (standing === "suspect" && this.#standing !== "suspect") this.#suspectSinceMs = nowMs;
+    if (standing !== this.#standing) this.#sinceMs = nowMs;
     const { doors } = this.#leading;
     this.#standing = standing;
     this.#gate = null;

@@ -10,6 +10,7 @@ import { markComplete, readCompletion, readControlFile } from "../postgres/data-
 import type { Server } from "../postgres/server.ts";
 import type { LogView } from "../tail/read.ts";
 import { NO_PROMOTION } from "../tail/slot.ts";
+import { TakeOverRefusedError } from "../tail/take-over.ts";
 import { lastStep, type TimelinePath } from "../wal/timeline-path.ts";
 import { localPath } from "../archive/local-wal.ts";
 import { readSourceLog } from "../archive/archive-source.ts";
@@ -42,7 +43,9 @@ export async function contend(node: NodeContext, verbs: Verbs, cluster: Cluster)
     state.enter("starting", "taking the log over");
     const ids = await promotionIds(node);
     const limit = AbortSignal.timeout(TAKE_OVER_LIMIT_MS);
-    const logTerm = parts.use(await startLogTerm(node, control, ids, AbortSignal.any([until, limit]), view));
+    const logTerm = parts.use(
+      await startLogTerm(node, control, ids, AbortSignal.any([until, limit]), { known: view, refuses: true }),
+    );
     const fencedMs = clock.monotonicMs();
     node.log.info(`junction: ${logTerm.junction.kind}`, { because: logTerm.junction.because });
     if (logTerm.junction.kind === "suspect") return { kind: "suspect", because: logTerm.junction.because };
@@ -74,7 +77,8 @@ export async function contend(node: NodeContext, verbs: Verbs, cluster: Cluster)
     return leading(lead, server, parts.move());
   } catch (error) {
     stop.stopping.throwIfAborted();
-    return { kind: "again", because: messageOf(error) };
+    const kind = error instanceof TakeOverRefusedError ? "suspect" : "again";
+    return { kind, because: messageOf(error) };
   }
 }
 
@@ -106,11 +110,15 @@ export async function leadWithoutStore(node: NodeContext, verbs: Verbs, cluster:
       await Lead.begin({ node, verbs, cluster, server, control, isPromoted: false }, null, names),
     );
     let joining: Promise<void> | null = null;
+    const over = new AbortController();
+    const whileLeading = AbortSignal.any([lead.signal, over.signal]);
     cluster.engage((effect) => {
-      if (effect.kind === "take-over") joining ??= makeUp(node, verbs, cluster, lead, control);
+      if (effect.kind === "take-over") joining ??= makeUp(node, verbs, cluster, lead, control, whileLeading);
       else lead.perform(effect);
     }, lead.tick);
     parts.defer(async () => {
+      // A fence of a term that is over would only disturb the next owner.
+      over.abort(new Error("the term is over"));
       await joining?.catch(() => undefined);
       await lead.logTerm?.[Symbol.asyncDispose]();
     });
@@ -129,10 +137,11 @@ async function makeUp(
   cluster: Cluster,
   lead: Lead,
   control: ControlFile,
+  signal: AbortSignal,
 ): Promise<void> {
   const { clock, log } = node;
   try {
-    const logTerm = await startLogTerm(node, control, await promotionIds(node), lead.signal);
+    const logTerm = await startLogTerm(node, control, await promotionIds(node), signal, { refuses: true });
     const fencedMs = clock.monotonicMs();
     lead.join(logTerm);
     log.info(`junction: ${logTerm.junction.kind}`, { because: logTerm.junction.because });
@@ -141,17 +150,20 @@ async function makeUp(
       logTerm.giveUp(logTerm.junction.because);
       return;
     }
-    const claimed = await claim(node, cluster, logTerm, lead.signal);
+    const claimed = await claim(node, cluster, logTerm, signal);
     if (claimed.kind !== "roster") {
       logTerm.giveUp(claimed.because);
       return;
     }
-    await logTerm.attach(verbs, lead.signal);
-    await logTerm.accepted(AbortSignal.any([lead.signal, logTerm.lost]));
+    await logTerm.attach(verbs, signal);
+    await logTerm.accepted(AbortSignal.any([signal, logTerm.lost]));
     cluster.mind.onTakenOver(logTerm.claim.epoch, fencedMs, claimed.roster, cluster.nowMs);
     cluster.poke();
   } catch (error) {
-    if (!lead.signal.aborted) log.warn("the log was not taken over yet", { because: messageOf(error) });
+    if (signal.aborted) return;
+    const because = messageOf(error);
+    if (error instanceof TakeOverRefusedError) lead.finish({ kind: "shut", because });
+    else log.warn("the log was not taken over yet", { because });
   }
 }
 

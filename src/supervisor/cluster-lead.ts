@@ -142,8 +142,10 @@ export class Lead implements AsyncDisposable {
   async kill(): Promise<void> {
     const { server, cluster, node } = this.#parts;
     if (!server.running) return;
+    // From here on the watcher would stop a server that is ending: one that stands still never ends.
+    cluster.watcher.release();
     if (this.#isFrozen || cluster.watcher.isFrozen) killFrozenServer(server.pid);
-    else await server.quit(FENCE_LIMIT_MS);
+    else await server.quit(FENCE_LIMIT_MS, killFrozenServer);
     await server.exited;
     node.log.warn("Postgres was killed: this node must not acknowledge anything");
   }

@@ -299,13 +299,16 @@ export class LogTerm implements AsyncDisposable {
   }
 }
 
-/** Takes the log over and decides the junction. Repeats until the signal aborts while the store does not answer. What `known` holds is not read again. */
+/**
+ * Takes the log over and decides the junction. Repeats until the signal aborts while the store does not answer. What `known` holds is not read
+ * again. `refuses`: no fence is put, and TakeOverRefusedError thrown, once another node's history has left this volume behind.
+ */
 export async function startLogTerm(
   node: NodeContext,
   control: ControlFile,
   ids: PromotionIds,
   signal: AbortSignal,
-  known: LogView | null = null,
+  { known = null, refuses = false }: { readonly known?: LogView | null; readonly refuses?: boolean } = {},
 ): Promise<LogTerm> {
   const { settings, store, codec, clock, log, random, paths } = node;
   const fencing = await node.fencing(signal);
@@ -323,7 +326,9 @@ export async function startLogTerm(
   };
   const former = await readSuccessor(paths);
   const claim =
-    former === null ? await takeOver(store, options) : await takeOverAfter(store, former, options);
+    former === null
+      ? await takeOver(store, refuses ? { ...options, objection: await foresight(node, ids) } : options)
+      : await takeOverAfter(store, former, options);
   const { owner, ended } = makeOwner(node, claim);
   const joined = await joinLog({ owner, dataDirectory: paths.dataDirectory, members: [], ...ids });
   return new LogTerm({
@@ -350,11 +355,20 @@ export async function foreseeSuspect(
 ): Promise<string | null> {
   if ((await readSuccessor(node.paths)) !== null) return null;
   const view = await readSourceLog(sourceOf(node, control.systemId, control.segmentBytes), signal);
-  if (view === null) return null;
-  const path = await localPath(node.paths.dataDirectory);
+  return view === null ? null : (await foresight(node, ids))(view);
+}
+
+/** The junction with this volume, as if its WAL went on for ever and agreed: what is suspect even so is suspect. */
+async function foresight(
+  { paths }: NodeContext,
+  ids: PromotionIds,
+): Promise<(view: LogView) => string | null> {
+  const path = await localPath(paths.dataDirectory);
   const hopeful = { path, walkedTo: LAST_LSN, bytes: "equal", ...ids } as const;
-  const junction = decideJunction({ log: view, recordEnd: null }, hopeful, []);
-  return junction.kind === "suspect" ? junction.because : null;
+  return (view) => {
+    const junction = decideJunction({ log: view, recordEnd: null }, hopeful, []);
+    return junction.kind === "suspect" ? junction.because : null;
+  };
 }
 
 /** An owner of the log for this claim; it has not begun. */

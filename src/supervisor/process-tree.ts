@@ -1,5 +1,6 @@
 // Children of the supervisor: started under a restart budget, stopped in order. The door to execa for long-running programs.
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import type { Clock } from "../base/clock.ts";
 import { AppError } from "../base/errors.ts";
@@ -170,22 +171,28 @@ function startProgram({ file, args, env, uid, gid, cwd, onLine }: Program): Runn
     ...(gid === undefined ? {} : { gid }),
   });
   const reading = forwardLines(child.all, onLine);
+  // Its own exit, not the end of its output: a process that it left behind may hold that for ever.
+  const own = new Promise<ProgramExit>((resolve) =>
+    child.nodeChildProcess.once("exit", (code, signal) =>
+      resolve({ code: code ?? undefined, signal: signal ?? undefined }),
+    ),
+  );
+  const failed = child.then(({ exitCode, signal }) => ({ code: exitCode, signal }));
   return {
     pid: child.pid ?? null,
-    exit: exitOf(
-      child.then(({ exitCode, signal }) => ({ code: exitCode, signal })),
-      reading,
-    ),
+    exit: exitOf(Promise.race([own, failed]), reading),
     kill: (signal) => child.kill(signal),
   };
 }
 
-async function exitOf(
-  child: Promise<{ readonly code: number | undefined; readonly signal: string | undefined }>,
-  reading: Promise<void>,
-): Promise<ChildExit> {
+interface ProgramExit {
+  readonly code: number | undefined;
+  readonly signal: string | undefined;
+}
+
+async function exitOf(child: Promise<ProgramExit>, reading: Promise<void>): Promise<ChildExit> {
   const { code, signal } = await child;
-  await reading;
+  await Promise.race([reading, sleep(LAST_WORDS_MS, undefined, { ref: false })]);
   // A program that cannot be run at all counts as the shell's "not found".
   if (code === undefined && signal === undefined) return { code: 127, signal: null };
   return { code: code ?? null, signal: signal ?? null };
@@ -215,5 +222,7 @@ async function aborted(signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
+/** How long the output is read on after the exit. */
+const LAST_WORDS_MS = 2_000;
 const LINE_LIMIT_BYTES = 64 * 1024;
 const PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

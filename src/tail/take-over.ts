@@ -2,6 +2,7 @@
 
 import { randomBytes } from "node:crypto";
 import type { Clock } from "../base/clock.ts";
+import { AppError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Cipher } from "../codec/encryption.ts";
 import { noCipher } from "../codec/encryption.ts";
@@ -42,6 +43,15 @@ export interface TakeOverOptions {
   readonly drawToken?: () => string;
   /** An earlier view, to save requests. */
   readonly known?: LogView | null;
+  /** Asked of each view before a fence is put: why it would be put in vain (T7), or null. Another node may have taken over meanwhile. */
+  readonly objection?: (view: LogView) => string | null;
+}
+
+/** The log has moved on: a fence would only disturb its owner. None was put. */
+export class TakeOverRefusedError extends AppError {
+  constructor(because: string) {
+    super(because, { code: "TAKE_OVER_REFUSED", hint: "look at `holdfast cluster status` for who leads" });
+  }
 }
 
 /** The ownership of the log, until someone makes a newer fence. */
@@ -66,7 +76,7 @@ export async function takeOver(store: TakeOverStore, options: TakeOverOptions): 
   return await fenceLog(store, options);
 }
 
-/** T1 to T3 on a log that is there, or on none; cluster.json is the caller's. Throws as `takeOver`. */
+/** T1 to T3 on a log that is there, or on none; cluster.json is the caller's. Throws as `takeOver`, and TakeOverRefusedError. */
 export async function fenceLog(store: TakeOverStore, options: TakeOverOptions): Promise<Claim> {
   const { identity, node, purpose, fencing, log } = options;
   let known = options.known ?? null;
@@ -75,6 +85,8 @@ export async function fenceLog(store: TakeOverStore, options: TakeOverOptions): 
     const view = (await insist("read the log", () => readLog(store, read), options)) ?? emptyLog(identity); // T1
     requireOneMode(view, fencing);
     known = view;
+    const objection = options.objection?.(view) ?? null;
+    if (objection !== null) throw new TakeOverRefusedError(objection);
     const fence = await buildFence(view, options);
     const key = slotKey(view.firstFree, fencing === "none" ? fence.header.token : null);
     const isMine = await putFence(store, key, fence, options); // T2

@@ -39,6 +39,7 @@ const other = (more: Partial<Report> = {}, isAlive = true): MemberView => ({
 const base: ContendFacts = {
   nowMs: NOW,
   startedMs: NOW - 10_000,
+  sinceMs: NOW - 10_000,
   counted: ["n2"],
   members: [other()],
   logLife: { readMs: NOW - 100, sameSinceMs: NOW - 9_000 },
@@ -105,7 +106,16 @@ const cases: readonly { name: string; facts: Partial<ContendFacts>; kind: string
     facts: { ...away, counted: [], members: [] },
     kind: "lead-without-store",
   },
-  { name: "the store may still come", facts: { ...away, startedMs: NOW - 3_000 }, kind: "wait" },
+  {
+    name: "the store may still come",
+    facts: { ...away, startedMs: NOW - 3_000, sinceMs: NOW - 3_000 },
+    kind: "wait",
+  },
+  {
+    name: "a node that runs for long and has just begun to contend has not asked the store yet",
+    facts: { ...away, sinceMs: NOW - 60 },
+    kind: "wait",
+  },
 ];
 
 for (const { name, facts, kind } of cases)

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { systemClock, waitUntil } from "../../src/base/clock.ts";
 import { silentLog } from "../../src/base/log.ts";
-import { type Child, type ChildSpec, startChild } from "../../src/supervisor/process-tree.ts";
+import { type Child, type ChildSpec, spawnProgram, startChild } from "../../src/supervisor/process-tree.ts";
 
 const tools = { clock: systemClock, log: silentLog };
 
@@ -107,4 +107,17 @@ test("child: a program that is not there uses up its budget", async () => {
   const end = await child.ended;
   assert.equal(end.kind, "gave-up");
   assert.match(end.kind === "gave-up" ? end.because : "", /status 127/);
+});
+
+test("program: its end is known although a frozen process that it left behind holds its output", async (t) => {
+  let orphan = 0;
+  const program = spawnProgram(
+    { file: "/bin/sh", args: ["-c", "sleep 60 & echo $!; wait"], env: {} },
+    (line) => (orphan = Number(line)),
+  );
+  t.after(() => process.kill(orphan, "SIGKILL"));
+  assert.ok(await waitUntil(async () => orphan > 0, 5_000, { clock: systemClock, pollMs: 5 }));
+  process.kill(orphan, "SIGSTOP");
+  program.kill("SIGKILL");
+  assert.deepEqual(await program.exited, { code: null, signal: "SIGKILL" });
 });

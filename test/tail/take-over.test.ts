@@ -4,7 +4,9 @@ import type { Clock } from "../../src/base/clock.ts";
 import { type ObjectInfo, type ObjectStore, StoreError } from "../../src/storage/object-store.ts";
 import { ForeignLogError, LogUseError } from "../../src/tail/errors.ts";
 import { BASE_PREFIX, IDENTITY_KEY, LOG_PREFIX, slotKey } from "../../src/tail/keys.ts";
+import type { LogView } from "../../src/tail/read.ts";
 import { decodeObject } from "../../src/tail/slot.ts";
+import { TakeOverRefusedError } from "../../src/tail/take-over.ts";
 import { LogBench, append, overriding } from "../support/log-bench.ts";
 
 /** A clock that waits for nothing and remembers for how long it was asked to. */
@@ -108,6 +110,25 @@ test("a rival's fence at the same position: read again and fence behind it", asy
   const claim = await bench.takeOver();
   assert.equal(claim.epoch, 16);
   assert.equal(claim.before?.node, "rival");
+});
+
+test("whoever left this taker's history behind meanwhile is not disturbed by a fence (T7)", async (t) => {
+  const bench = new LogBench({ signal: t.signal });
+  let rivals = 0;
+  bench.store = overriding(bench.memory, {
+    create: async (key, body, signal) => {
+      if (key === slotKey(0) && rivals === 0) {
+        rivals += 1;
+        bench.store = bench.memory;
+        await bench.takeOver({ node: "rival" });
+      }
+      return bench.memory.create(key, body, signal);
+    },
+  });
+  const objection = (view: LogView): string | null =>
+    view.owner?.node === "rival" ? "the log is the rival's" : null;
+  await assert.rejects(bench.takeOver({ node: "late", objection }), TakeOverRefusedError);
+  assert.deepEqual(bench.keys(LOG_PREFIX), [slotKey(0)]);
 });
 
 test("a fence on a freed key counts for nothing: the base above it says so (T3, X2)", async (t) => {

@@ -129,7 +129,9 @@ export class World {
     if (leader === undefined || leader === node || node.wasHandedOver) return;
     const isHealthy =
       leader.isServing && leader.mind?.doors.kind === "open" && this.queue.now - leader.quietSinceMs > 3_000;
-    const isSeen = this.areLinked(leader, node) && this.queue.now - node.quietSinceMs > 3_000;
+    // Who opened a moment ago was not asked since.
+    const isKnown = this.queue.now - this.leader!.openedMs > 500;
+    const isSeen = isKnown && this.areLinked(leader, node) && this.queue.now - node.quietSinceMs > 3_000;
     if (isHealthy && isSeen)
       this.fail(`${node.name} was promoted although it could see that ${leader.name} leads`);
   }
