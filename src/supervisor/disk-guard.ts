@@ -22,10 +22,13 @@ import { keepReserve, releaseReserve, RESERVE_BYTES } from "./reserve.ts";
 export async function guardDisk(node: NodeContext, signal: AbortSignal): Promise<void> {
   const { clock, log } = node;
   await using guard = new DiskGuard(node);
+  let said = "";
   while (!signal.aborted) {
-    await guard.look(signal).catch((error: unknown) => {
-      if (!signal.aborted) log.warn("the volume could not be guarded", { because: messageOf(error) });
-    });
+    const trouble = await guard.look(signal).then(() => "", messageOf);
+    // Once, not twenty times a second.
+    if (trouble !== "" && trouble !== said && !signal.aborted)
+      log.warn("the volume could not be guarded", { because: trouble });
+    said = trouble;
     await clock.sleep(guard.isCalm ? LOOK_MS : CLOSE_LOOK_MS, signal).catch(() => undefined);
   }
 }
@@ -33,6 +36,7 @@ export async function guardDisk(node: NodeContext, signal: AbortSignal): Promise
 class DiskGuard implements AsyncDisposable {
   readonly #node: NodeContext;
   #pressure: Pressure = "none";
+  #isCalm = true;
   #closedMs = 0;
   #isReserved: boolean | null = null;
   #checkpointMs = -Infinity;
@@ -43,8 +47,9 @@ class DiskGuard implements AsyncDisposable {
     this.#node = node;
   }
 
+  /** A writer needs some time to fill what is left. */
   get isCalm(): boolean {
-    return this.#pressure === "none";
+    return this.#isCalm;
   }
 
   async look(signal: AbortSignal): Promise<void> {
@@ -52,6 +57,7 @@ class DiskGuard implements AsyncDisposable {
     const found = await statfs(paths.volume);
     const disk: DiskUse = { totalBytes: found.bsize * found.blocks, freeBytes: found.bsize * found.bavail };
     const limits = diskLimits(disk.totalBytes, settings.diskReadOnlyBytes);
+    this.#isCalm = limits === null || disk.freeBytes > CALM_TIMES * limits.readOnlyBytes;
     const was = this.#pressure;
     const now = pressureOf(disk, limits, was);
     state.set({ disk: { ...disk, readOnlyBytes: limits?.readOnlyBytes ?? null, pressure: now } });
@@ -173,6 +179,7 @@ async function segmentsIn(folder: string, suffix: string): Promise<readonly stri
 }
 
 const LOOK_MS = 250;
+const CALM_TIMES = 4;
 /** A disk takes some hundred megabytes a second. */
 const CLOSE_LOOK_MS = 50;
 const CUT_LIMIT_MS = 5_000;
