@@ -29,6 +29,7 @@ export const PLANTED_BUGS: Readonly<Record<string, PlantedBug>> = {
       ),
   },
   "a member that runs the gate still grants the old primary its licence": {
+    focus: { durability: "async", faults: ["cut-primary-store", "pause-primary"] },
     mayGrant: ({ standing }) => standing !== "primary",
   },
   "the second look is not heeded": {
