@@ -17,6 +17,7 @@ import { type SqlConnection, connectSql } from "../../src/postgres/sql.ts";
 import { formatLsn, type Lsn, lsnOf, parseLsn } from "../../src/wal/lsn.ts";
 import { segmentAt, segmentFloor, segmentName } from "../../src/wal/segment-name.ts";
 import { type ScratchPostgres, scratchPostgres } from "../support/scratch-postgres.ts";
+import { silentHost } from "../support/silent-host.ts";
 
 const MIB = 1 << 20;
 const SLOT = "trial";
@@ -465,10 +466,10 @@ test("TLS and SCRAM carry the same bytes; a wrong password and a missing line ar
 test("a server that is not there is an error within the limit", async () => {
   await using pg = await scratchPostgres({ start: false });
   await assert.rejects(connect(pg), /could not connect for replication to postgres@/);
+  await using silent = await silentHost();
   await assert.rejects(
-    // A documentation address: nobody answers.
     connectReplication(
-      { ...addressOf(pg), host: "192.0.2.1", connectTimeoutMs: 500 },
+      { ...addressOf(pg), host: silent.host, port: silent.port, connectTimeoutMs: 500 },
       { clock: systemClock },
     ),
     (error: unknown) => error instanceof ServerError && error.sqlState === null,

@@ -19,6 +19,7 @@ import {
   scriptedS3,
   settingsFor,
 } from "../support/scripted-s3.ts";
+import { silentHost } from "../support/silent-host.ts";
 
 const never = new AbortController().signal;
 /** Pauses between tries pass at once; everything else runs on the real clock. */
@@ -364,7 +365,8 @@ test("a dead endpoint is reported, whether it refuses or swallows connections", 
   await new Promise((done) => closed.close(done));
   const refusing = await openStore(settingsFor(`http://127.0.0.1:${port}`));
   await assert.rejects(refusing.head("x", never), isKind("unknown"));
-  const swallowing = await openStore(settingsFor("http://192.0.2.1:9"));
+  await using silent = await silentHost();
+  const swallowing = await openStore(settingsFor(`http://${silent.host}:${silent.port}`));
   const begun = performance.now();
   await assert.rejects(swallowing.head("x", never), isKind("unknown"));
   assert.ok(performance.now() - begun < 10_000);
