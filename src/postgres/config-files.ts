@@ -199,6 +199,8 @@ export function primaryConninfo(target: FollowTarget): string {
     passfile: target.passfile,
     application_name: target.applicationName,
     target_session_attrs: target.session ?? "read-write",
+    // A primary whose volume is nearly full is read-only by default: it must be found and followed all the same, or nobody could take over.
+    options: "-c default_transaction_read_only=off",
     connect_timeout: String(target.connectTimeoutS ?? 3),
     tcp_user_timeout: String(target.tcpUserTimeoutMs ?? 5_000),
     keepalives_idle: "3",

@@ -4,10 +4,11 @@ import { FULL_BYTES, isReliefDue, RELIEF_TIMES } from "../cluster/full-volume.ts
 import type { Cluster } from "./cluster.ts";
 import { pickSuccessor } from "./cluster-successor.ts";
 import type { NodeContext } from "./node-context.ts";
+import { releaseReserve } from "./reserve.ts";
 
 /** A full volume: somebody with room leads, before Postgres ends in a panic. */
 export async function watchRoom(
-  { clock, log, state }: NodeContext,
+  { clock, log, state, paths }: NodeContext,
   cluster: Cluster,
   signal: AbortSignal,
 ): Promise<void> {
@@ -21,6 +22,8 @@ export async function watchRoom(
       const { name, because } = pickSuccessor(cluster, null, RELIEF_TIMES * fullBytes);
       log.error("the volume is nearly full", { freeBytes, takesOver: name, because });
       if (name !== null) {
+        // The hand-over writes its doors and marks: it gets the room that was set aside.
+        await releaseReserve(paths);
         void cluster.askSwitchover(name, `its volume has ${freeBytes} bytes left`);
       }
     }

@@ -38,7 +38,8 @@ class DiskGuard implements AsyncDisposable {
   #pressure: Pressure = "none";
   #isCalm = true;
   #closedMs = 0;
-  #isReserved: boolean | null = null;
+  #cutSinceMs: number | null = null;
+  #reservedMs = -Infinity;
   #checkpointMs = -Infinity;
   /** Kept while the volume fills: a new connection takes longer than a fast writer leaves. */
   #sql: ReconnectingSql | null = null;
@@ -61,7 +62,11 @@ class DiskGuard implements AsyncDisposable {
     const was = this.#pressure;
     const now = pressureOf(disk, limits, was);
     state.set({ disk: { ...disk, readOnlyBytes: limits?.readOnlyBytes ?? null, pressure: now } });
-    if (now === "cut") await this.#release();
+    if (now !== "cut") this.#cutSinceMs = null;
+    else this.#cutSinceMs ??= clock.monotonicMs();
+    // Whoever fills the volume would take the reserve too: it is given back when he is done. A hand-over takes it before.
+    if (this.#cutSinceMs !== null && clock.monotonicMs() - this.#cutSinceMs >= RELEASE_AFTER_MS)
+      await releaseReserve(paths);
     else if (limits !== null && disk.freeBytes >= limits.againBytes + RESERVE_BYTES) await this.#reserve();
     if (now !== was) {
       if (takesNoWrites(now) && !takesNoWrites(was)) this.#closedMs = clock.monotonicMs();
@@ -116,18 +121,11 @@ class DiskGuard implements AsyncDisposable {
     await sql?.[Symbol.asyncDispose]();
   }
 
-  async #release(): Promise<void> {
-    if (this.#isReserved === false) return;
-    await releaseReserve(this.#node.paths);
-    this.#isReserved = false;
-  }
-
   async #reserve(): Promise<void> {
-    if (this.#isReserved === true) return;
-    this.#isReserved = await keepReserve(this.#node.paths).then(
-      () => true,
-      () => null,
-    );
+    const { clock, paths } = this.#node;
+    if (clock.monotonicMs() - this.#reservedMs < RESERVE_EVERY_MS) return;
+    this.#reservedMs = clock.monotonicMs();
+    await keepReserve(paths).catch(() => undefined);
   }
 
   async #tell(disk: DiskUse, now: Pressure, was: Pressure): Promise<void> {
@@ -182,6 +180,8 @@ const LOOK_MS = 250;
 const CALM_TIMES = 4;
 /** A disk takes some hundred megabytes a second. */
 const CLOSE_LOOK_MS = 50;
+const RELEASE_AFTER_MS = 2_000;
+const RESERVE_EVERY_MS = 10_000;
 const CUT_LIMIT_MS = 5_000;
 const CHECKPOINT_EVERY_MS = 15_000;
 /** Its record may need a new segment. */

@@ -132,7 +132,7 @@ test("the connection string names every member and holds no password", () => {
   assert.equal(
     text,
     "host=n1,fdaa::3 port=5433,5433 user=repmgr passfile=/data/holdfast/postgres/pgpass application_name='it\\'s n2' " +
-      "target_session_attrs=read-write connect_timeout=3 tcp_user_timeout=5000 keepalives_idle=3 keepalives_interval=2 keepalives_count=3 sslmode=prefer",
+      "target_session_attrs=read-write options='-c default_transaction_read_only=off' connect_timeout=3 tcp_user_timeout=5000 keepalives_idle=3 keepalives_interval=2 keepalives_count=3 sslmode=prefer",
   );
 });
 
