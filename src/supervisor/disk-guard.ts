@@ -3,6 +3,7 @@
 import { readdir, stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf } from "../base/errors.ts";
+import { FULL_BYTES } from "../cluster/full-volume.ts";
 import { checkpoint } from "../postgres/queries.ts";
 import { ReconnectingSql, withSql } from "../postgres/sql.ts";
 import { endWriters } from "../postgres/writers.ts";
@@ -67,7 +68,7 @@ class DiskGuard implements AsyncDisposable {
     // Whoever fills the volume would take the reserve too: it is given back when he is done. A hand-over takes it before.
     if (this.#cutSinceMs !== null && clock.monotonicMs() - this.#cutSinceMs >= RELEASE_AFTER_MS)
       await releaseReserve(paths);
-    else if (limits !== null && disk.freeBytes >= limits.againBytes + RESERVE_BYTES) await this.#reserve();
+    else if (disk.freeBytes >= (limits?.againBytes ?? FULL_BYTES) + RESERVE_BYTES) await this.#reserve();
     if (now !== was) {
       if (takesNoWrites(now) && !takesNoWrites(was)) this.#closedMs = clock.monotonicMs();
       // First the act, then the word: a disk fills while it is talked about.
@@ -170,10 +171,7 @@ class DiskGuard implements AsyncDisposable {
 
 async function segmentsIn(folder: string, suffix: string): Promise<readonly string[]> {
   const names = await readdir(folder).catch(() => []);
-  return names.filter(
-    (name) =>
-      name.endsWith(suffix) && /^[0-9A-F]{24}$/.test(name.slice(0, 24)) && name.length === 24 + suffix.length,
-  );
+  return names.filter((name) => /^[0-9A-F]{24}$/.test(name.slice(0, 24)) && name.slice(24) === suffix);
 }
 
 const LOOK_MS = 250;

@@ -1,5 +1,7 @@
 // How full the volume is, and what follows from it. Postgres that finds no room for WAL stops in a panic; one that takes no writes needs none.
 
+import { formatBytes } from "../base/progress.ts";
+
 /** The volume, as statfs has it for a user without the file system's reserve. */
 export interface DiskUse {
   readonly totalBytes: number;
@@ -10,7 +12,7 @@ export interface DiskUse {
 export interface DiskLimits {
   /** New transactions are read-only. */
   readonly readOnlyBytes: number;
-  /** Transactions that write are ended, and the room that was set aside is given back. */
+  /** Transactions that write are ended; the room that was set aside is given back if that lasts. */
   readonly cutBytes: number;
   /** Only with this much again writes are taken: no flapping. */
   readonly againBytes: number;
@@ -63,17 +65,15 @@ export interface DiskContents extends DiskUse {
 export function causeOfPressure(contents: DiskContents): string {
   const { totalBytes, freeBytes, walBytes, waitingBytes, slotBytes, slotName } = contents;
   const used = totalBytes - freeBytes;
-  const rest = `${gigabytes(Math.max(0, used - walBytes))} of data and other files`;
-  const wal = `${gigabytes(walBytes)} of WAL`;
+  const rest = `${formatBytes(Math.max(0, used - walBytes))} of data and other files`;
+  const wal = `${formatBytes(walBytes)} of WAL`;
   if (walBytes < used / 3) return `${rest}, ${wal}`;
   if (waitingBytes >= walBytes / 2 && waitingBytes >= slotBytes)
-    return `${wal}, of which ${gigabytes(waitingBytes)} wait for the archive; ${rest}`;
+    return `${wal}, of which ${formatBytes(waitingBytes)} wait for the archive; ${rest}`;
   if (slotBytes >= walBytes / 2)
-    return `${wal}, of which the replication slot "${slotName ?? "unknown"}" holds back ${gigabytes(slotBytes)}; ${rest}`;
+    return `${wal}, of which the replication slot "${slotName ?? "unknown"}" holds back ${formatBytes(slotBytes)}; ${rest}`;
   return `${wal}; ${rest}`;
 }
-
-const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(bytes < 1e10 ? 2 : 0)} GB`;
 
 const RANK: Readonly<Record<Pressure, number>> = {
   none: 0,

@@ -73,16 +73,7 @@ test(`by a transaction without end, ${ROUNDS} times: it is ended before the volu
     t.diagnostic(`round ${round}: ${error?.code} after ${Math.round(performance.now() - begun)} ms`);
     // Ended by the guard, or by the last room: never by a panic.
     assert.match(error?.code ?? "", /^(57P01|53100)$/, error?.message);
-    await until(
-      async () => (await sessions.fresh("begin read write; truncate filler; commit")) === null,
-      60_000,
-      "room is made",
-    );
-    await until(
-      async () => (await sessions.fresh("insert into filler values ('x')")) === null,
-      60_000,
-      "writes are taken again",
-    );
+    await makeRoom(sessions, 60_000);
     assert.deepEqual(panics(await node.log()), [], `round ${round}`);
   }
   assert.equal(await node.sql("select pg_postmaster_start_time()"), started);
@@ -104,16 +95,7 @@ test("by somebody else, to the last byte: back by itself once there is room, wit
   await sleep(3_000);
   if (!(await node.running())) await node.start();
   await node.shell("rm -f /data/filler");
-  await until(
-    async () => (await sessions.fresh("begin read write; truncate filler; commit")) === null,
-    120_000,
-    "room is made",
-  );
-  await until(
-    async () => (await sessions.fresh("insert into filler values ('x')")) === null,
-    60_000,
-    "writes are taken",
-  );
+  await makeRoom(sessions, 120_000);
   await ledger.stop();
   t.diagnostic(`panics: ${panics(await node.log()).length}`);
   assert.deepEqual(await ledger.lost(await node.address()), []);
@@ -202,6 +184,13 @@ async function failure(client: Client, statement: string): Promise<Failure | nul
     () => null,
     (error: unknown) => error as Failure,
   );
+}
+
+/** As a superuser; then everybody may write again. */
+async function makeRoom(sessions: Sessions, limitMs: number): Promise<void> {
+  const isTaken = async (statement: string): Promise<boolean> => (await sessions.fresh(statement)) === null;
+  await until(() => isTaken("begin read write; truncate filler; commit"), limitMs, "room is made");
+  await until(() => isTaken("insert into filler values ('x')"), 60_000, "writes are taken again");
 }
 
 /** Chunks of 7 MB until one is refused. */

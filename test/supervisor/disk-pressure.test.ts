@@ -53,7 +53,7 @@ test("the cause is named: data, the archive, or a slot", () => {
   const base = { totalBytes: 100 * GB, freeBytes: 10 * GB, waitingBytes: 0, slotBytes: 0, slotName: null };
   assert.equal(
     causeOfPressure({ ...base, walBytes: 2 * GB }),
-    "88 GB of data and other files, 2.00 GB of WAL",
+    "88 GB of data and other files, 2.0 GB of WAL",
   );
   assert.equal(
     causeOfPressure({ ...base, walBytes: 60 * GB, waitingBytes: 55 * GB, slotBytes: 40 * GB, slotName: "s" }),
